@@ -1,0 +1,17 @@
+// Package transport knows where images live: in registries (docker://), OCI
+// layouts (oci:), archives of layouts (oci-archive:) and directories in the
+// format of containers/image (dir:).
+//
+// A [Source] reads one image repository. Nothing it hands out is unverified:
+// manifests are returned only when their bytes have the digest, size and media
+// type that were asked for, and blob streams end with a refusal instead of
+// io.EOF when the content was not what the descriptor promised.
+//
+// A [Stage] collects the blobs of an image that is being built, out of sight,
+// and publishes them as the last step. A build that fails or is interrupted
+// leaves nothing behind.
+//
+// All registry traffic of a [Client] goes through one http.Client and one
+// token cache. See http.go for what is retried, auth.go for who is sent
+// credentials, and blobstream.go for how a broken download goes on.
+package transport
