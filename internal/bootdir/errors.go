@@ -1,0 +1,32 @@
+package bootdir
+
+import (
+	"fmt"
+)
+
+// LockedError says that another run works on the boot directory.
+type LockedError struct{ Dir string }
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("boot directory %q is locked by another run", e.Dir)
+}
+
+// ExitCode is 75, the code for "try again later".
+func (e *LockedError) ExitCode() int { return 75 }
+
+// Hint says what to do about it.
+func (e *LockedError) Hint() string {
+	return "wait for the other run to end; the lock goes away with its process"
+}
+
+// hinted carries advice for the user beside an error.
+type hinted struct {
+	err    error
+	advice string
+}
+
+func (e *hinted) Error() string { return e.err.Error() }
+func (e *hinted) Unwrap() error { return e.err }
+func (e *hinted) Hint() string  { return e.advice }
+
+func withHint(err error, advice string) error { return &hinted{err, advice} }

@@ -1,0 +1,102 @@
+//go:build !linux
+
+package bootdir
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// errPlatform is the answer of every entry point outside Linux: the protocol
+// rests on renameat2 and on directory descriptors.
+var errPlatform = errors.New("boot directories are supported on Linux only")
+
+// Dir is a boot directory; it cannot be opened on this system.
+type Dir struct{}
+
+// Open refuses on this system.
+func Open(context.Context, string, Options) (*Dir, error) { return nil, errPlatform }
+
+// View refuses on this system.
+func View(string) (*Dir, error) { return nil, errPlatform }
+
+// Close does nothing.
+func (d *Dir) Close() error { return nil }
+
+// Path gives the empty string.
+func (d *Dir) Path() string { return "" }
+
+// Pending is false.
+func (d *Dir) Pending() bool { return false }
+
+// Trees refuses on this system.
+func (d *Dir) Trees() ([]Tree, error) { return nil, errPlatform }
+
+// Tree refuses on this system.
+func (d *Dir) Tree(string) (*Tree, error) { return nil, errPlatform }
+
+// UpdateTree refuses on this system.
+func (d *Dir) UpdateTree(*Tree) error { return errPlatform }
+
+// Image refuses on this system.
+func (d *Dir) Image(string) (*Image, error) { return nil, errPlatform }
+
+// Images refuses on this system.
+func (d *Dir) Images() ([]*Image, error) { return nil, errPlatform }
+
+// HasGeneration is false.
+func (d *Dir) HasGeneration(string) bool { return false }
+
+// Drift refuses on this system.
+func (d *Dir) Drift(context.Context, *Tree, bool) ([]Problem, error) { return nil, errPlatform }
+
+// Holds is false.
+func (d *Dir) Holds(string) bool { return false }
+
+// CheckLive refuses on this system.
+func (d *Dir) CheckLive(string) error { return errPlatform }
+
+// Space refuses on this system.
+func (d *Dir) Space(int64, int64) error { return errPlatform }
+
+// Begin refuses on this system.
+func (d *Dir) Begin(context.Context, string) (*Stage, error) { return nil, errPlatform }
+
+// Prune refuses on this system.
+func (d *Dir) Prune(context.Context, int, time.Duration) ([]string, error) { return nil, errPlatform }
+
+// Stage cannot be made on this system.
+type Stage struct{}
+
+// Reuse refuses on this system.
+func (s *Stage) Reuse(string, string, int64) (bool, error) { return false, errPlatform }
+
+// Create refuses on this system.
+func (s *Stage) Create(string, int64) (*File, error) { return nil, errPlatform }
+
+// Mkdir refuses on this system.
+func (s *Stage) Mkdir(string) error { return errPlatform }
+
+// Symlink refuses on this system.
+func (s *Stage) Symlink(string, string) error { return errPlatform }
+
+// Commit refuses on this system.
+func (s *Stage) Commit(context.Context, *Image, *Tree) (Result, error) {
+	return Result{}, errPlatform
+}
+
+// Discard does nothing.
+func (s *Stage) Discard() {}
+
+// File cannot be made on this system.
+type File struct{}
+
+// Write refuses on this system.
+func (f *File) Write([]byte) (int, error) { return 0, errPlatform }
+
+// Close refuses on this system.
+func (f *File) Close(string) error { return errPlatform }
+
+// Abort does nothing.
+func (f *File) Abort() {}

@@ -1,0 +1,143 @@
+package bootdir
+
+import (
+	"time"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// LiveMode says what stands at a live path.
+type LiveMode string
+
+// The two forms of a live tree.
+const (
+	ModeDir  LiveMode = "dir"  // a real directory with real files, hard links of the generation's
+	ModeLink LiveMode = "link" // a relative symbolic link to the generation
+)
+
+// FlatLive is the live path of the flat layout: the payload's top entries lie
+// directly in the boot directory.
+const FlatLive = "."
+
+// Image holds the facts about one manifest. They never change, so they are
+// recorded once, under the digest.
+type Image struct {
+	Digest    string            `json:"digest"`             // of the platform's manifest, "sha256:…"
+	MediaType string            `json:"mediaType"`          // of the manifest
+	Manifest  []byte            `json:"manifest"`           // as received
+	Config    []byte            `json:"config"`             // as received
+	Platform  string            `json:"platform,omitempty"` // "linux/arm/v7"
+	Labels    map[string]string `json:"labels,omitempty"`   // netboot labels, merged
+	Created   *time.Time        `json:"created,omitempty"`  // as the config states it
+	Layers    []Layer           `json:"layers,omitempty"`   // in the manifest's order
+
+	// Entries is the final tree: directories, regular files with size and
+	// sha256, symbolic links. Hard links have become files. Commit sorts it
+	// by path and adds parent directories that are not listed.
+	Entries []spec.Entry `json:"entries"`
+}
+
+// Layer is what one layer held, so that a layer whose diff ID is recorded need
+// not be fetched again. Entries are the raw ones, with hard links.
+type Layer struct {
+	Digest    string       `json:"digest"`
+	DiffID    string       `json:"diffID"`
+	MediaType string       `json:"mediaType"`
+	Size      int64        `json:"size"` // bytes of the blob
+	Entries   []spec.Entry `json:"entries,omitempty"`
+}
+
+// Tree is the record of one live tree. The caller fills the upper part; Commit
+// fills Version, Live, Digest, Units, Files and History, and sets Mode to what
+// it really made.
+type Tree struct {
+	Reference string            `json:"reference"`          // as the user named it
+	Scheme    string            `json:"scheme,omitempty"`   // "https", "http", "" for local sources
+	Layout    string            `json:"layout,omitempty"`   // template or preset
+	Set       map[string]string `json:"set,omitempty"`      // labels set by the user
+	Selection Selection         `json:"selection"`          // what was asked for
+	TagDigest string            `json:"tagDigest"`          // what the reference named: index or manifest
+	Platform  string            `json:"platform,omitempty"` // that was chosen
+	Policy    string            `json:"policy,omitempty"`   // under which it was verified
+	Created   *time.Time        `json:"created,omitempty"`  // of the image, to see downgrades
+	Pinned    bool              `json:"pinned,omitempty"`   // by rollback, until unpin
+	Mode      LiveMode          `json:"mode"`               // wanted before Commit, real after it
+
+	Version int          `json:"version"`         // of the record's form
+	Live    string       `json:"live"`            // slash path below the boot directory, FlatLive for flat
+	Digest  string       `json:"digest"`          // of the manifest that is live
+	Units   []string     `json:"units"`           // paths below the boot directory that commit by one rename each
+	Files   []FileState  `json:"files,omitempty"` // of the managed regular files, by path
+	History []Generation `json:"history"`         // newest first; the first is the live one
+}
+
+// Selection is the user's choice among platforms.
+type Selection struct {
+	Spec      string   `json:"spec,omitempty"`
+	Platforms []string `json:"platforms,omitempty"`
+}
+
+// FileState is how a managed regular file looked when its content was last
+// known to be right. Times are nanoseconds since 1970.
+type FileState struct {
+	Path  string `json:"path"` // below the live path
+	Inode uint64 `json:"inode"`
+	Size  int64  `json:"size"`
+	Mtime int64  `json:"mtime"`
+	Ctime int64  `json:"ctime"`
+}
+
+// Generation is one line of a tree's history.
+type Generation struct {
+	Digest     string    `json:"digest"`
+	Installed  time.Time `json:"installed"`           // when it last became live
+	Superseded time.Time `json:"superseded,omitzero"` // when another took its place; zero for the live one
+}
+
+// Problem is a managed entry that is not as recorded.
+type Problem struct {
+	Path string `json:"path"` // below the live path; "." for the live path itself
+	What string `json:"what"` // one of the words below
+}
+
+// What can be wrong with a managed entry.
+const (
+	Missing     = "missing"
+	WrongType   = "wrong type"
+	WrongSize   = "wrong size"
+	WrongBytes  = "wrong content"
+	WrongMode   = "wrong mode"
+	WrongTarget = "wrong link target"
+)
+
+// Result tells what Commit did to the visible tree.
+type Result struct {
+	Changed bool // something visible changed
+
+	// Regular files of the image: Written have a new inode at their path,
+	// Kept still have the one they had. Removed counts managed files and links
+	// that the image no longer has.
+	Written, Kept, Removed int
+
+	// Warnings are failures after the new tree became visible. The update
+	// stands; the next Open finishes what is left.
+	Warnings []string
+}
+
+// DefaultKeep and DefaultGrace are how long generations stay when Options does
+// not say: that many of each tree, the live one counted, and at least that
+// long after they were superseded.
+const (
+	DefaultKeep  = 2
+	DefaultGrace = 24 * time.Hour
+)
+
+// Options of Open. The zero value is usable.
+type Options struct {
+	Keep     int                           // generations per tree, the live one counts; 0 means DefaultKeep
+	Grace    time.Duration                 // at least this long after being superseded; 0 means DefaultGrace
+	AllowGap bool                          // may leave a live path absent for a moment where the file system cannot exchange
+	Now      func() time.Time              // nil means time.Now
+	Log      func(format string, a ...any) // notes for the user; nil drops them
+	hook     func(op, path string) error   // tests: called before every call that changes files
+}
