@@ -3,15 +3,10 @@ package transport
 import (
 	"context"
 	"errors"
-	"io"
-
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"slices"
 )
 
-var errTODO = errors.New("not written yet")
-
-// Client opens sources and stages.
+// Client opens sources and stages. It is safe for concurrent use.
 type Client struct{ o Options }
 
 // NewClient makes a client.
@@ -20,30 +15,52 @@ func NewClient(o Options) (*Client, error) { return &Client{o: o}, nil }
 // Close closes idle connections.
 func (c *Client) Close() error { return nil }
 
-// Source opens the repository that ref names.
-func (c *Client) Source(ctx context.Context, ref Reference) (Source, error) { return nil, errTODO }
-
-// Tags lists the tags of a repository or the names in a layout.
-func (c *Client) Tags(ctx context.Context, ref Reference) ([]string, error) { return nil, errTODO }
-
-// Stage is an image under construction.
-type Stage struct{}
-
-// NewStage starts an image for dst.
-func (c *Client) NewStage(ctx context.Context, dst Reference) (*Stage, error) { return nil, errTODO }
-
-// PutBlob streams a blob into the stage.
-func (s *Stage) PutBlob(ctx context.Context, write func(w io.Writer) error) (ocispec.Descriptor, error) {
-	return ocispec.Descriptor{}, errTODO
+// Source opens the repository that ref names. A registry is not asked yet.
+func (c *Client) Source(ctx context.Context, ref Reference) (Source, error) {
+	switch ref.Transport {
+	case OCI, OCIArchive:
+		s, err := openLayout(ref)
+		if err != nil {
+			return nil, err // not a nil *layoutSource
+		}
+		return s, nil
+	case Dir:
+		s, err := openDir(ref)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	return nil, errors.New("registries: not written yet")
 }
 
-// Blob opens a staged blob.
-func (s *Stage) Blob(d digest.Digest) (io.ReadCloser, error) { return nil, errTODO }
-
-// Publish writes the image to its destination.
-func (s *Stage) Publish(ctx context.Context, mediaType string, manifest []byte) (ocispec.Descriptor, error) {
-	return ocispec.Descriptor{}, errTODO
+// Tags lists the tags of a repository, or the names in a layout, sorted.
+func (c *Client) Tags(ctx context.Context, ref Reference) ([]string, error) {
+	switch ref.Transport {
+	case OCI, OCIArchive:
+		s, err := openLayout(ref)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		idx, _, err := readLayoutIndex(s.files)
+		if err != nil {
+			return nil, err
+		}
+		return layoutNames(idx), nil
+	case Dir:
+		return nil, nil
+	}
+	_ = slices.Sorted[string]
+	return nil, errors.New("registries: not written yet")
 }
 
-// Close removes the stage.
-func (s *Stage) Close() error { return nil }
+func (c *Client) logf(format string, a ...any) {
+	if c.o.Log != nil {
+		c.o.Log(format, a...)
+	}
+}
+
+func (s *Stage) publishRegistry(ctx context.Context, im image) error {
+	return errors.New("registries: not written yet")
+}

@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const hex64 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+func TestParseReference(t *testing.T) {
+	d := digest.Digest("sha256:" + hex64)
+	for _, tt := range []struct {
+		in   string
+		want Reference
+		out  string
+	}{
+		{"docker://registry.example/os/netboot:f40", Reference{Docker, "registry.example/os/netboot", "f40", ""}, ""},
+		{"registry.example/netboot", Reference{Docker, "registry.example/netboot", "latest", ""}, "docker://registry.example/netboot:latest"},
+		{"registry.example:5000/netboot:1", Reference{Docker, "registry.example:5000/netboot", "1", ""}, "docker://registry.example:5000/netboot:1"},
+		{"localhost/netboot", Reference{Docker, "localhost/netboot", "latest", ""}, "docker://localhost/netboot:latest"},
+		{"127.0.0.1:5000/a/b/c@" + d.String(), Reference{Docker, "127.0.0.1:5000/a/b/c", "", d}, "docker://127.0.0.1:5000/a/b/c@" + d.String()},
+		{"registry.example/n:1@" + d.String(), Reference{Docker, "registry.example/n", "1", d}, "docker://registry.example/n:1@" + d.String()},
+		{"oci://registry.example/n:1", Reference{Docker, "registry.example/n", "1", ""}, "docker://registry.example/n:1"},
+		{"oci:dir", Reference{OCI, "dir", "", ""}, ""},
+		{"oci:dir:tag", Reference{OCI, "dir", "tag", ""}, ""},
+		{"oci:/a/b:x/y:1", Reference{OCI, "/a/b", "x/y:1", ""}, ""},
+		{"oci:dir:t@" + d.String(), Reference{OCI, "dir", "t", d}, ""},
+		{"oci:dir:@" + d.String(), Reference{OCI, "dir", "", d}, ""},
+		{"oci:/:x", Reference{OCI, "/", "x", ""}, ""},
+		{"oci-archive:f.tar:v1", Reference{OCIArchive, "f.tar", "v1", ""}, ""},
+		{"dir:a:b:c", Reference{Dir, "a:b:c", "", ""}, ""},
+		{"dir:/x y", Reference{Dir, "/x y", "", ""}, ""},
+	} {
+		got, err := ParseReference(tt.in)
+		if err != nil || got != tt.want {
+			t.Errorf("ParseReference(%q) = %+v, %v", tt.in, got, err)
+			continue
+		}
+		out := tt.out
+		if out == "" {
+			out = tt.in
+		}
+		if got.String() != out {
+			t.Errorf("%q prints as %q, want %q", tt.in, got, out)
+		}
+	}
+}
+
+func TestParseReferenceErrors(t *testing.T) {
+	for _, in := range []string{
+		"", "netboot", "netboot:tag", "user/netboot", "library/netboot:1", "docker:registry.example/x", "docker://", "docker://netboot",
+		"registry.example/UPPER", "registry.example/x:", "registry.example/x:a b", "registry.example/x@sha256:12",
+		"registry.example//x", "oci:", "oci::tag", "oci:d:bad name", "oci:d:@0", "oci:d:/x", "oci-archive:", "dir:", "containers-storage:x",
+		"https://registry.example/x", "registry.example/x\n:1", "./x", "/x/y", "oci:a\x00b", "registry.example/x:" + strings.Repeat("t", 129),
+	} {
+		_, err := ParseReference(in)
+		var code interface{ ExitCode() int }
+		if !errors.As(err, &code) || code.ExitCode() != 2 {
+			t.Errorf("ParseReference(%q): %v, want a usage error", in, err)
+		}
+	}
+	_, err := ParseReference("netboot:1")
+	var hint interface{ Hint() string }
+	if !errors.As(err, &hint) || hint.Hint() == "" {
+		t.Errorf("no hint for a name without host: %v", err)
+	}
+}
+
+func FuzzParseReference(f *testing.F) {
+	for _, s := range []string{"registry.example/x:1", "oci:a:b", "oci:a:@sha256:" + hex64, "oci-archive:x:y@z", "dir:a:b", "oci://h.x/y", "docker://localhost/a@sha256:" + hex64} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseReference(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseReference(r.String())
+		if err != nil || again != r {
+			t.Fatalf("%q -> %+v -> %q -> %+v, %v", s, r, r, again, err)
+		}
+		if r.Name == "" {
+			t.Fatalf("%q has no name", s)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// files is the read side of a store of named, regular files. Names are slash
+// separated and relative.
+type files interface {
+	// open gives the content and the size. The error wraps fs.ErrNotExist when
+	// there is no such file.
+	open(name string) (io.ReadCloser, int64, error)
+	Close() error
+}
+
+// rootFiles are the files of a directory. Whoever fills that directory is not
+// trusted: nothing outside it is reachable, and only regular files are opened.
+type rootFiles struct{ root *os.Root }
+
+func openRootFiles(dir string) (*rootFiles, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open directory: %w", err)
+	}
+	return &rootFiles{root}, nil
+}
+
+func (f *rootFiles) open(name string) (io.ReadCloser, int64, error) {
+	// os.Root follows links inside the tree, even with O_NOFOLLOW. So the
+	// name is looked at first and the opened file is compared with it.
+	was, err := f.root.Lstat(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !was.Mode().IsRegular() {
+		return nil, 0, spec.Refuse(ruleLayout, name, "not a regular file (%s)", was.Mode().Type())
+	}
+	// Without O_NONBLOCK a fifo put here in between would hang the open.
+	file, err := f.root.OpenFile(name, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	is, err := file.Stat()
+	if err == nil && !os.SameFile(was, is) {
+		err = spec.Refuse(ruleLayout, name, "file changed while it was opened")
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, is.Size(), nil
+}
+
+func (f *rootFiles) Close() error { return f.root.Close() }
+
+// readAll reads a small file of at most spec.MaxManifestSize bytes.
+func readAll(f files, name string) ([]byte, error) {
+	r, size, err := f.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if size > spec.MaxManifestSize {
+		return nil, spec.Refuse(ruleManifest, name, "%d bytes are over the limit of %d", size, spec.MaxManifestSize)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, spec.MaxManifestSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", name, err)
+	}
+	if len(b) > spec.MaxManifestSize {
+		return nil, spec.Refuse(ruleManifest, name, "file is over the limit of %d bytes", spec.MaxManifestSize)
+	}
+	return b, nil
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,265 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/umoci/oci/cas"
+	casdir "github.com/opencontainers/umoci/oci/cas/dir"
+)
+
+// stagePrefix begins the names of stages. Stages of runs that were killed are
+// found by it.
+const stagePrefix = ".nbpack-stage-"
+
+// Stage is an image under construction: an OCI layout that umoci writes, in a
+// hidden directory on the file system of the destination. PutBlob may be
+// called from several goroutines; Publish and Close may not overlap with it.
+type Stage struct {
+	c      *Client
+	dst    Reference
+	dir    string   // the hidden directory, 0700
+	lock   *os.File // held: tells the stage from a leftover
+	layout string   // the layout in it
+
+	mu     sync.Mutex
+	engine cas.Engine // nil once closed
+	blobs  map[digest.Digest]int64
+}
+
+// NewStage starts an image that will be published as dst. It checks what can
+// be known before the work starts: that the destination is one that can be
+// written to without harm to what is there. Nothing visible is created.
+func (c *Client) NewStage(ctx context.Context, dst Reference) (*Stage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	parent, err := c.stageParent(dst)
+	if err != nil {
+		return nil, err
+	}
+	c.sweepStages(parent)
+	dir, err := os.MkdirTemp(parent, stagePrefix+"*")
+	if err != nil {
+		return nil, fmt.Errorf("create a stage for %q: %w", dst, err)
+	}
+	s := &Stage{c: c, dst: dst, dir: dir, layout: filepath.Join(dir, "layout"), blobs: map[digest.Digest]int64{}}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("create a stage for %q: %w", dst, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Stage) open(ctx context.Context) error {
+	lock, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	if ok, err := tryLock(lock); err != nil {
+		s.c.logf("%v", err) // a file system without locks: then nobody sweeps either
+	} else if !ok {
+		return fmt.Errorf("stage %q is locked by another process", s.dir)
+	}
+	if err := casdir.Create(s.layout); err != nil {
+		return err
+	}
+	if s.engine, err = casdir.Open(s.layout); err != nil {
+		return err
+	}
+	// The engine makes its temporary directory at its first blob, without a
+	// lock of its own. One blob now makes it safe for concurrent use later.
+	d, _, err := s.engine.PutBlob(ctx, eofReader{})
+	if err != nil {
+		return err
+	}
+	return s.engine.DeleteBlob(ctx, d)
+}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// PutBlob stores what write writes as a blob and gives its digest and size.
+// When write fails, or the context ends, nothing is stored.
+func (s *Stage) PutBlob(ctx context.Context, write func(w io.Writer) error) (ocispec.Descriptor, error) {
+	engine := s.casEngine()
+	if engine == nil {
+		return ocispec.Descriptor{}, errors.New("write a blob: the stage is closed")
+	}
+	pr, pw := io.Pipe()
+	var (
+		d     digest.Digest
+		size  int64
+		perr  error
+		ready = make(chan struct{})
+	)
+	go func() {
+		defer close(ready)
+		d, size, perr = engine.PutBlob(ctx, pr)
+		_ = pr.CloseWithError(perr) // a writer that is ahead must not wait; nil ends it too
+	}()
+	buf := bufio.NewWriterSize(&ctxWriter{ctx, pw}, 256<<10)
+	err := write(buf)
+	if err == nil {
+		err = buf.Flush()
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	_ = pw.CloseWithError(err) // nil means io.EOF: the blob is whole
+	<-ready
+	// An error of the store shows up in write too, so it comes first.
+	if perr != nil && (err == nil || errors.Is(err, perr)) {
+		err = perr
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("write a blob of %q: %w", s.dst, err)
+	}
+	s.mu.Lock()
+	s.blobs[d] = size
+	s.mu.Unlock()
+	return ocispec.Descriptor{Digest: d, Size: size}, nil
+}
+
+func (s *Stage) casEngine() cas.Engine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.engine
+}
+
+// ctxWriter fails once its context has ended.
+type ctxWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+// Write implements io.Writer.
+func (w *ctxWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
+}
+
+// Blob opens a blob that was put before, as a verifying stream.
+func (s *Stage) Blob(d digest.Digest) (io.ReadCloser, error) {
+	size, ok := s.size(d)
+	if !ok {
+		return nil, &NotFoundError{Ref: s.dst.String(), What: "staged blob " + d.String()}
+	}
+	f, err := os.Open(s.blobPath(d))
+	if err != nil {
+		return nil, fmt.Errorf("open staged blob: %w", err)
+	}
+	return newVerifyReader(f, ocispec.Descriptor{Digest: d, Size: size}), nil
+}
+
+func (s *Stage) size(d digest.Digest) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size, ok := s.blobs[d]
+	return size, ok
+}
+
+func (s *Stage) blobPath(d digest.Digest) string {
+	return filepath.Join(s.layout, filepath.FromSlash(blobName(d)))
+}
+
+// finish closes the engine; its temporary files go away.
+func (s *Stage) finish() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine == nil {
+		return nil
+	}
+	err := s.engine.Close()
+	s.engine = nil
+	return err
+}
+
+// Close removes what is left of the stage. It may be called more than once.
+func (s *Stage) Close() error {
+	err := s.finish()
+	err = errors.Join(err, os.RemoveAll(s.dir))
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+		s.lock = nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the stage of %q: %w", s.dst, err)
+	}
+	return nil
+}
+
+// Publish puts the image at its destination: the blobs that the manifest
+// names, the manifest, and last the name or tag. The manifest's bytes are
+// stored as they are, so its digest is the same everywhere. When it fails,
+// the destination shows what it showed before.
+func (s *Stage) Publish(ctx context.Context, mediaType string, manifest []byte) (ocispec.Descriptor, error) {
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if s.dst.Digest != "" && s.dst.Digest != d.Digest {
+		return d, fmt.Errorf("publish %q: the image has the digest %s instead", s.dst, d.Digest)
+	}
+	blobs, err := s.needed(mediaType, manifest)
+	if err != nil {
+		return d, fmt.Errorf("publish %q: %w", s.dst, err)
+	}
+	im := image{manifest: d, raw: manifest, blobs: blobs}
+	switch s.dst.Transport {
+	case Docker:
+		err = s.publishRegistry(ctx, im)
+	case OCI:
+		err = s.publishLayout(ctx, im)
+	case OCIArchive:
+		err = s.publishArchive(ctx, im)
+	case Dir:
+		err = s.publishDir(ctx, im)
+	default:
+		err = fmt.Errorf("transport %q is not supported", s.dst.Transport)
+	}
+	if err != nil {
+		return d, fmt.Errorf("publish %q: %w", s.dst, err)
+	}
+	return d, nil
+}
+
+// image is what gets published.
+type image struct {
+	manifest ocispec.Descriptor
+	raw      []byte
+	blobs    []ocispec.Descriptor // each once, in the manifest's order
+}
+
+// needed lists the blobs that a manifest names, all of them staged.
+func (s *Stage) needed(mediaType string, raw []byte) ([]ocispec.Descriptor, error) {
+	m, err := spec.ParseManifest(mediaType, raw)
+	if err != nil {
+		return nil, err
+	}
+	var out []ocispec.Descriptor
+	seen := map[digest.Digest]bool{}
+	for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
+		size, ok := s.size(d.Digest)
+		if !ok {
+			return nil, &NotFoundError{Ref: s.dst.String(), What: "staged blob " + d.Digest.String()}
+		}
+		if size != d.Size {
+			return nil, spec.Refuse(ruleSize, d.Digest.String(), "staged blob has %d bytes, its descriptor says %d", size, d.Size)
+		}
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}

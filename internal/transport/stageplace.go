@@ -1,0 +1,183 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// stageParent checks the destination and says in which directory its stage
+// goes: one on the same file system, so that publishing is renaming.
+func (c *Client) stageParent(dst Reference) (string, error) {
+	if dst.Transport == Docker {
+		if c.o.TempDir != "" {
+			return c.o.TempDir, nil
+		}
+		return "/var/tmp", nil
+	}
+	st, err := os.Stat(dst.path())
+	if isNotExist(err) {
+		return nearestDir(filepath.Dir(dst.path()))
+	}
+	if err != nil {
+		return "", fmt.Errorf("look at %q: %w", dst, err)
+	}
+	switch dst.Transport {
+	case OCIArchive:
+		if err := checkArchiveTarget(dst, st); err != nil {
+			return "", err
+		}
+		real, err := filepath.EvalSymlinks(dst.path())
+		return filepath.Dir(real), err
+	case Dir:
+		if err := checkDirTarget(dst, st); err != nil {
+			return "", err
+		}
+		real, err := filepath.EvalSymlinks(dst.path())
+		return filepath.Dir(real), err
+	default:
+		return dst.path(), checkLayoutTarget(dst, st)
+	}
+}
+
+// targetError says that a destination is something that must not be replaced.
+func targetError(dst Reference, format string, a ...any) error {
+	return &refusedTarget{fmt.Sprintf("will not write to %q: %s", dst, fmt.Sprintf(format, a...))}
+}
+
+type refusedTarget struct{ msg string }
+
+func (e *refusedTarget) Error() string { return e.msg }
+func (e *refusedTarget) Hint() string  { return "name another destination, or remove what is there" }
+
+// checkLayoutTarget allows a layout that can be added to, and an empty directory.
+func checkLayoutTarget(dst Reference, st os.FileInfo) error {
+	if !st.IsDir() {
+		return targetError(dst, "it is not a directory")
+	}
+	f, err := openRootFiles(dst.path())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.root.Lstat(ocispec.ImageLayoutFile); isNotExist(err) {
+		names, err := dirNames(dst.path())
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		return targetError(dst, "the directory holds files but is not an OCI layout")
+	}
+	_, raw, err := readLayoutIndex(f)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", dst, err)
+	}
+	// The same edit as at the end, so that it fails now and not after hours.
+	_, err = editIndex(raw, layoutEntry(ocispec.Descriptor{}, dst))
+	return err
+}
+
+// dirNames lists a directory without the stages in it.
+func dirNames(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), stagePrefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// nearestDir gives the first directory at or above dir that exists.
+func nearestDir(dir string) (string, error) {
+	for {
+		st, err := os.Stat(dir)
+		if err == nil {
+			if !st.IsDir() {
+				return "", fmt.Errorf("%q is not a directory", dir)
+			}
+			return dir, nil
+		}
+		if !isNotExist(err) || dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("look for a directory: %w", err)
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// makeParents creates the missing directories above path and gives a function
+// that removes those that it made, should publishing fail.
+func makeParents(path string) (undo func(), err error) {
+	var missing []string
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !isNotExist(err) || dir == filepath.Dir(dir) {
+			break
+		}
+		missing = append(missing, dir)
+	}
+	undo = func() {
+		for _, dir := range missing {
+			_ = os.Remove(dir) // not when somebody else uses it by now
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		undo()
+		return nil, fmt.Errorf("create directory: %w", err)
+	}
+	return undo, nil
+}
+
+// staleAfter is how old an unlocked stage must be to count as a leftover. It
+// only covers the moment between the creation of a stage and its lock.
+const staleAfter = time.Hour
+
+// sweepStages removes stages of runs that were killed. Failures only get
+// logged: they are not the concern of the image that is being built.
+func (c *Client) sweepStages(parent string) {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), stagePrefix) {
+			if err := c.sweepStage(filepath.Join(parent, e.Name())); err != nil {
+				c.logf("leftover stage: %v", err)
+			}
+		}
+	}
+}
+
+func (c *Client) sweepStage(dir string) error {
+	f, err := os.OpenFile(dir, os.O_RDONLY|openFlags, 0)
+	if isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() || !ownedByUs(st) || time.Since(st.ModTime()) < staleAfter {
+		return nil
+	}
+	if ok, err := tryLock(f); err != nil || !ok {
+		return err
+	}
+	now, err := os.Lstat(dir)
+	if err != nil || !os.SameFile(st, now) {
+		return errors.Join(err)
+	}
+	c.logf("removing %q, which a run that was killed left behind", dir)
+	return os.RemoveAll(dir)
+}
