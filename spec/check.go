@@ -1,6 +1,9 @@
 package spec
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -27,13 +30,88 @@ type Image struct {
 
 // Check gives every violation of the format in an image. The order depends on
 // the image only: documents and labels first, then the entries in their order,
-// SHA256SUM, the entrypoints, and last the warnings.
+// SHA256SUM, the entrypoints, and last the warnings about the usual form.
+//
+// Check judges names, links and sums as data. It trusts that the layers were
+// read to their end and that Entry.SHA256 was measured; a regular file without
+// one counts as wrong.
 func Check(img *Image) []Violation {
-	return nil
+	c := newChecker(img)
+	if !c.complete() {
+		return c.found
+	}
+	c.documents()
+	c.checkLabels()
+	c.growTree()
+	c.checkLinks()
+	c.checkSums()
+	c.checkEntrypoints()
+	c.checkForm()
+	return c.found
+}
+
+// checker gathers violations; its methods run in the order of Check.
+type checker struct {
+	img    *Image
+	rules  map[string]Rule
+	labels map[string]string // netboot labels of config and manifest
+	tree   *tree
+	found  []Violation
+}
+
+func newChecker(img *Image) *checker {
+	c := &checker{img: img, rules: make(map[string]Rule)}
+	for _, r := range Rules() {
+		c.rules[r.ID] = r
+	}
+	return c
+}
+
+// complete reports an image without its documents, of which nothing else can
+// be said.
+func (c *checker) complete() bool {
+	if c.img.Manifest != nil && c.img.Config != nil {
+		return true
+	}
+	c.report(RuleDocument, "", "the image has no manifest or no config")
+	return false
+}
+
+func (c *checker) report(rule, path, format string, args ...any) {
+	r := c.rules[rule]
+	c.found = append(c.found, Violation{
+		Rule: rule, Severity: r.Severity, Path: path,
+		Message: fmt.Sprintf(format, args...), Advice: r.Advice,
+	})
+}
+
+// refuse reports what one of the package's functions refused.
+func (c *checker) refuse(err error) {
+	var r *Refusal
+	if errors.As(err, &r) {
+		c.report(r.Rule, r.Path, "%s", r.Reason)
+	}
 }
 
 // FirstError gives nil if no violation is an error, else a *Refusal with the
-// first one and the number of the others.
+// first error and the number of the others.
 func FirstError(v []Violation) error {
-	return nil
+	var first *Refusal
+	more := 0
+	for _, violation := range v {
+		switch {
+		case violation.Severity == SeverityWarning: // anything else counts as an error
+		case first == nil:
+			first = &Refusal{Rule: violation.Rule, Path: violation.Path, Reason: violation.Message, Advice: violation.Advice}
+		default:
+			more++
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	if more > 0 {
+		first.Reason += fmt.Sprintf(" (and %d more)", more)
+	}
+	return first
 }

@@ -32,7 +32,7 @@ func ParseFileTable(b []byte, blobSize int64) (*FileTable, error) {
 	}
 	var t FileTable
 	if err := UnmarshalStrict(b, &t); err != nil {
-		return nil, Refuse(RuleFileTable, "", "file table: %w", err)
+		return nil, Refuse(RuleFileTable, "", "file table: %s", why(err))
 	}
 	if t.Version != FileTableVersion {
 		return nil, Refuse(RuleFileTable, "", "file table has version %d, not %d", t.Version, FileTableVersion)
@@ -40,7 +40,10 @@ func ParseFileTable(b []byte, blobSize int64) (*FileTable, error) {
 	if len(t.Files) > MaxEntries {
 		return nil, Refuse(RuleFileTable, "", "file table has more than %d files", MaxEntries)
 	}
-	return &t, t.check(blobSize)
+	if err := t.check(blobSize); err != nil {
+		return nil, err
+	}
+	return &t, nil
 }
 
 func (t *FileTable) check(blobSize int64) error {
@@ -48,7 +51,7 @@ func (t *FileTable) check(blobSize int64) error {
 	var reached int64 // end of the last file that is not empty
 	for _, f := range t.Files {
 		if err := CheckPath(f.Path); err != nil {
-			return Refuse(RuleFileTable, f.Path, "file table: %w", err)
+			return Refuse(RuleFileTable, "", "file table: %s", why(err))
 		}
 		key := FoldKey(f.Path)
 		if seen[key] {

@@ -1,7 +1,10 @@
 package spec
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -15,10 +18,18 @@ func ParseManifest(mediaType string, b []byte) (*ocispec.Manifest, error) {
 	if !IsManifest(mediaType) {
 		return nil, Refuse(RuleMediaType, "", "media type %q is not that of an image manifest", mediaType)
 	}
-	var m ocispec.Manifest
-	if err := parseDocument("manifest", b, &m, "manifests", "fsLayers"); err != nil {
+	var doc struct {
+		ocispec.Manifest
+		Manifests json.RawMessage `json:"manifests"`
+		FSLayers  json.RawMessage `json:"fsLayers"`
+	}
+	if err := parseDocument("manifest", b, &doc); err != nil {
 		return nil, err
 	}
+	if err := refuseKeys("manifest", map[string]json.RawMessage{"manifests": doc.Manifests, "fsLayers": doc.FSLayers}); err != nil {
+		return nil, err
+	}
+	m := doc.Manifest
 	if err := checkBody(mediaType, m.MediaType, m.SchemaVersion); err != nil {
 		return nil, err
 	}
@@ -27,7 +38,10 @@ func ParseManifest(mediaType string, b []byte) (*ocispec.Manifest, error) {
 		return nil, Refuse(RuleLayerCount, "", "%d layers are more than %d", len(m.Layers), MaxLayers)
 	}
 	all := append([]ocispec.Descriptor{m.Config}, m.Layers...)
-	return &m, checkDescriptors(all, m.Subject)
+	if err := checkDescriptors(all, m.Subject); err != nil {
+		return nil, err
+	}
+	return &m, nil
 }
 
 // ParseIndex decodes an image index, OCI or a docker manifest list, under the
@@ -36,23 +50,43 @@ func ParseIndex(mediaType string, b []byte) (*ocispec.Index, error) {
 	if !IsIndex(mediaType) {
 		return nil, Refuse(RuleMediaType, "", "media type %q is not that of an image index", mediaType)
 	}
-	var x ocispec.Index
-	if err := parseDocument("index", b, &x, "layers", "fsLayers", "config"); err != nil {
+	var doc struct {
+		ocispec.Index
+		Layers   json.RawMessage `json:"layers"`
+		FSLayers json.RawMessage `json:"fsLayers"`
+		Config   json.RawMessage `json:"config"`
+	}
+	if err := parseDocument("index", b, &doc); err != nil {
 		return nil, err
 	}
+	if err := refuseKeys("index", map[string]json.RawMessage{"layers": doc.Layers, "fsLayers": doc.FSLayers, "config": doc.Config}); err != nil {
+		return nil, err
+	}
+	x := doc.Index
 	if err := checkBody(mediaType, x.MediaType, x.SchemaVersion); err != nil {
 		return nil, err
 	}
 	x.MediaType = mediaType
-	return &x, checkDescriptors(x.Manifests, x.Subject)
+	if err := checkDescriptors(x.Manifests, x.Subject); err != nil {
+		return nil, err
+	}
+	return &x, nil
 }
 
 // ParseConfig decodes an image config. Its diff IDs have passed ParseDigest.
 func ParseConfig(b []byte) (*ocispec.Image, error) {
-	var c ocispec.Image
-	if err := parseDocument("config", b, &c, "manifests", "layers"); err != nil {
+	var doc struct {
+		ocispec.Image
+		Manifests json.RawMessage `json:"manifests"`
+		Layers    json.RawMessage `json:"layers"`
+	}
+	if err := parseDocument("config", b, &doc); err != nil {
 		return nil, err
 	}
+	if err := refuseKeys("config", map[string]json.RawMessage{"manifests": doc.Manifests, "layers": doc.Layers}); err != nil {
+		return nil, err
+	}
+	c := doc.Image
 	if len(c.RootFS.DiffIDs) > MaxLayers {
 		return nil, Refuse(RuleLayerCount, "", "%d diff IDs are more than %d", len(c.RootFS.DiffIDs), MaxLayers)
 	}
@@ -64,26 +98,26 @@ func ParseConfig(b []byte) (*ocispec.Image, error) {
 	return &c, nil
 }
 
-// parseDocument decodes a document of bounded size, and refuses one with a key
-// that belongs to a document of another kind: whoever reads only the body would
-// take it for that.
-func parseDocument(kind string, b []byte, v any, foreign ...string) error {
+// parseDocument decodes a JSON object of bounded size.
+func parseDocument(kind string, b []byte, v any) error {
 	if len(b) > MaxManifestSize {
 		return Refuse(RuleDocumentSize, "", "%s of %d bytes is larger than %d", kind, len(b), MaxManifestSize)
 	}
-	var keys map[string]json.RawMessage
-	if err := UnmarshalStrict(b, &keys); err != nil {
-		return err
-	}
-	if keys == nil {
+	if !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) {
 		return Refuse(RuleJSON, "", "%s is not a JSON object", kind)
 	}
-	for _, key := range foreign {
-		if _, ok := keys[key]; ok {
+	return UnmarshalStrict(b, v)
+}
+
+// refuseKeys refuses a document that has one of these keys of another kind of
+// document: whoever reads only the body could take it for that.
+func refuseKeys(kind string, keys map[string]json.RawMessage) error {
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if keys[key] != nil {
 			return Refuse(RuleMediaType, "", "%s has the key %q of another kind of document", kind, key)
 		}
 	}
-	return UnmarshalStrict(b, v)
+	return nil
 }
 
 func checkBody(said, body string, schema int) error {

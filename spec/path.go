@@ -97,7 +97,7 @@ func CleanTarName(name string) (string, error) {
 // What a chain of links leads to is judged by Check, which knows the tree.
 func CheckLink(p, target string) error {
 	if err := checkText(target); err != nil {
-		return Refuse(RuleLinkTarget, p, "bad link target: %w", err)
+		return Refuse(RuleLinkTarget, p, "bad link target: %s", why(err))
 	}
 	if target == "" || path.IsAbs(target) {
 		return Refuse(RuleLinkTarget, p, "link target %q is not relative", target)

@@ -52,11 +52,11 @@ func ParsePlatform(s string) (Platform, error) {
 // false where there is none: nil, "unknown" (attestations), no os or
 // architecture, or words that no platform has.
 func PlatformOf(p *ocispec.Platform) (Platform, bool) {
-	if p == nil || p.OS == "unknown" || p.Architecture == "unknown" {
+	if p == nil {
 		return Platform{}, false
 	}
 	for _, word := range []string{p.OS, p.Architecture} {
-		if !platformWord.MatchString(word) {
+		if !platformWord.MatchString(word) || strings.EqualFold(word, "unknown") {
 			return Platform{}, false
 		}
 	}

@@ -1,6 +1,9 @@
 package spec
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Refusal says that content (a document, a name, a layer) breaks a rule of the
 // format and was not used. It is the only error type for bad content.
@@ -27,14 +30,26 @@ func Refuse(rule, path, format string, args ...any) *Refusal {
 
 // Error gives the quoted path, the reason and the rule id in one line.
 func (r *Refusal) Error() string {
-	text := r.Reason
-	if r.Path != "" {
-		text = fmt.Sprintf("%q: %s", r.Path, text)
+	if r.Rule == "" {
+		return r.text()
 	}
-	if r.Rule != "" {
-		text += " [" + r.Rule + "]"
+	return r.text() + " [" + r.Rule + "]"
+}
+
+func (r *Refusal) text() string {
+	if r.Path == "" {
+		return r.Reason
 	}
-	return text
+	return fmt.Sprintf("%q: %s", r.Path, r.Reason)
+}
+
+// why gives the text of a refusal without its rule, for use within another one.
+func why(err error) string {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r.text()
+	}
+	return err.Error()
 }
 
 // Unwrap gives the cause that Refuse was told with %w.

@@ -64,7 +64,7 @@ func parseSumLine(number int, line string) (Sum, error) {
 	}
 	name = strings.TrimPrefix(name, "./")
 	if err := CheckPath(name); err != nil {
-		return Sum{}, Refuse(RuleSumsSyntax, SumsName, "line %d: %w", number, err)
+		return Sum{}, Refuse(RuleSumsSyntax, SumsName, "line %d: %s", number, why(err))
 	}
 	if name == SumsName {
 		return Sum{}, Refuse(RuleSumsExtra, SumsName, "line %d lists SHA256SUM itself", number)
