@@ -1,0 +1,176 @@
+package archive
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// zstdWindow is the window of a plain zstd layer: the most that the zstd format
+// asks every decoder to support.
+const zstdWindow = 8 << 20
+
+var errClosed = errors.New("layer writer is closed")
+
+// LayerWriter compresses an uncompressed tar stream into a layer blob and
+// describes the result. The blob depends only on the tar stream, the compression
+// and the payload size that was announced, not on the machine.
+//
+// Exactly one of Close and Abort must be called.
+type LayerWriter struct {
+	compression Compression
+	encoder     encoder
+	diff        hash.Hash
+	size        int64
+	blob        *digestWriter
+	closed      bool
+}
+
+// encoder is what the codecs have in common.
+type encoder interface {
+	io.Writer
+	// finish flushes everything and returns the annotations of the layer.
+	finish() (map[string]string, error)
+	// abort releases what the encoder holds, giving no result.
+	abort()
+}
+
+// LayerOption adjusts a [LayerWriter].
+type LayerOption func(*layerOptions)
+
+type layerOptions struct{ payloadSize int64 }
+
+// WithPayloadSize announces about how many bytes the tar will hold. Only
+// zstd:chunked uses it, to choose the mean size of a chunk; it need not be exact,
+// but the blob depends on it, so it has to come from the payload itself.
+func WithPayloadSize(n int64) LayerOption {
+	return func(o *layerOptions) { o.payloadSize = n }
+}
+
+// NewLayerWriter writes the blob to w.
+func NewLayerWriter(w io.Writer, c Compression, opts ...LayerOption) (*LayerWriter, error) {
+	var o layerOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	blob := &digestWriter{w: w, hash: sha256.New()}
+	enc, err := newEncoder(blob, c, o)
+	if err != nil {
+		return nil, fmt.Errorf("start %s layer: %w", c, err)
+	}
+	return &LayerWriter{compression: c, encoder: enc, diff: sha256.New(), blob: blob}, nil
+}
+
+func newEncoder(blob *digestWriter, c Compression, o layerOptions) (encoder, error) {
+	switch c {
+	case None:
+		return plainEncoder{nopCloser{blob}}, nil
+	case Gzip:
+		z := gzip.NewWriter(blob)
+		// No name, no time, unknown operating system. The time has to be set:
+		// this package writes the zero time.Time as one in 2042.
+		z.ModTime = time.Unix(0, 0)
+		return plainEncoder{z}, nil
+	case Zstd:
+		z, err := newZstdEncoder(blob, zstdWindow)
+		return plainEncoder{z}, err
+	case ZstdChunked:
+		return newChunkedEncoder(blob, meanChunkSize(o.payloadSize))
+	}
+	return nil, fmt.Errorf("unknown compression %q", string(c))
+}
+
+// newZstdEncoder pins everything that could make the output depend on the
+// machine. One worker also means that no goroutine has to be joined.
+func newZstdEncoder(w io.Writer, window int) (*zstd.Encoder, error) {
+	return zstd.NewWriter(w,
+		zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(window))
+}
+
+// Write takes the next bytes of the tar stream.
+func (l *LayerWriter) Write(p []byte) (int, error) {
+	if l.closed {
+		return 0, errClosed
+	}
+	n, err := l.encoder.Write(p)
+	l.diff.Write(p[:n])
+	l.size += int64(n)
+	if err != nil {
+		return n, fmt.Errorf("write %s layer: %w", l.compression, err)
+	}
+	return n, nil
+}
+
+// Close ends the blob and returns its descriptor (media type, digest, size and
+// annotations: the uncompressed size, and the positions and digests of the tables
+// of a zstd:chunked layer) together with the diff ID, the digest of the tar stream.
+func (l *LayerWriter) Close() (ocispec.Descriptor, digest.Digest, error) {
+	if l.closed {
+		return ocispec.Descriptor{}, "", errClosed
+	}
+	l.closed = true
+	annotations, err := l.encoder.finish()
+	if err != nil {
+		return ocispec.Descriptor{}, "", fmt.Errorf("finish %s layer: %w", l.compression, err)
+	}
+	annotations[spec.AnnotationUncompressedSize] = strconv.FormatInt(l.size, 10)
+	desc := ocispec.Descriptor{
+		MediaType:   l.compression.MediaType(),
+		Digest:      l.blob.digest(),
+		Size:        l.blob.size,
+		Annotations: annotations,
+	}
+	return desc, digest.NewDigest(digest.SHA256, l.diff), nil
+}
+
+// Abort gives the layer up and releases what it holds. It waits for a Write to
+// the underlying writer that is still running. After Close it does nothing.
+func (l *LayerWriter) Abort() {
+	if !l.closed {
+		l.closed = true
+		l.encoder.abort()
+	}
+}
+
+// plainEncoder is a codec that makes no annotations and runs in its caller.
+type plainEncoder struct{ io.WriteCloser }
+
+func (e plainEncoder) finish() (map[string]string, error) {
+	return map[string]string{}, e.Close()
+}
+
+func (plainEncoder) abort() {}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// digestWriter counts and digests what passes through.
+type digestWriter struct {
+	w    io.Writer
+	hash hash.Hash
+	size int64
+}
+
+func (d *digestWriter) Write(p []byte) (int, error) {
+	n, err := d.w.Write(p)
+	d.hash.Write(p[:n])
+	d.size += int64(n)
+	return n, err
+}
+
+func (d *digestWriter) digest() digest.Digest {
+	return digest.NewDigest(digest.SHA256, d.hash)
+}
