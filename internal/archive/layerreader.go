@@ -1,0 +1,195 @@
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// LayerReader reads the entries of a compressed layer one after the other, as
+// archive/tar does, but trusts nothing: see Next.
+//
+// It works in the goroutine of its caller. After an error every further call
+// returns the same error.
+type LayerReader struct {
+	layer   int
+	dec     *decompressor
+	stream  *boundedReader
+	scan    *tarScanner
+	file    string // path of the current entry if it has content
+	entries int
+	names   int  // bytes of all names and link targets
+	exact   bool // the layer declares its uncompressed size
+	err     error
+}
+
+// NewLayerReader reads the blob r, which desc describes; layer is its index in the
+// manifest and goes into every entry. The codec is that of the media type, the
+// first bytes do not count. The uncompressed stream is bounded by [spec.LayerBound];
+// where the layer declares its size, the stream has to have exactly that.
+//
+// The caller proves digest and size of the blob, usually by giving a reader that
+// fails at its end; when Next returns [io.EOF], r was read to its end.
+func NewLayerReader(ctx context.Context, r io.Reader, desc ocispec.Descriptor, layer int) (*LayerReader, error) {
+	codec, err := spec.LayerCodec(desc.MediaType)
+	if err != nil {
+		return nil, fmt.Errorf("layer %d: %w", layer, err)
+	}
+	bound, declared, err := spec.LayerBound(desc)
+	if err != nil {
+		return nil, fmt.Errorf("layer %d: %w", layer, err)
+	}
+	dec := &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}
+	stream := &boundedReader{r: dec, left: bound, hash: sha256.New()}
+	return &LayerReader{layer: layer, dec: dec, stream: stream, scan: &tarScanner{r: stream}, exact: declared}, nil
+}
+
+// Next skips what is left of the current file and returns the next entry, its path
+// and link target checked by the rules of package spec. The root directory has the
+// path ".". Extended attributes are dropped; mode, owner and time are for lint.
+//
+// A *[spec.Refusal] reports: a stream that its codec cannot read or that exceeds
+// its bound, an entry that announces more than what is left of the bound, types
+// other than file, directory, symlink and hard link, sparse files, whiteouts,
+// headers that two readers could understand differently, more than
+// [spec.MaxEntries] entries, and anything but zero bytes behind the archive.
+//
+// [io.EOF] means that the whole layer was read and is in order.
+func (l *LayerReader) Next() (spec.Entry, error) {
+	if l.err != nil {
+		return spec.Entry{}, l.err
+	}
+	e, err := l.next()
+	if err != nil {
+		l.fail(err)
+		return spec.Entry{}, l.err
+	}
+	return e, nil
+}
+
+func (l *LayerReader) next() (spec.Entry, error) {
+	l.file = ""
+	h, err := l.scan.next()
+	if err == io.EOF {
+		return spec.Entry{}, l.finish()
+	}
+	if err != nil {
+		return spec.Entry{}, err
+	}
+	if l.entries++; l.entries > spec.MaxEntries {
+		return spec.Entry{}, spec.Refuse(spec.RuleEntryCount, "", "more than %d entries", spec.MaxEntries)
+	}
+	if l.names += len(h.Name) + len(h.Linkname); l.names > spec.MaxNamesSize {
+		return spec.Entry{}, spec.Refuse(spec.RuleEntryCount, "", "more than %d bytes of names", spec.MaxNamesSize)
+	}
+	if h.Size > l.stream.left {
+		return spec.Entry{}, spec.Refuse(spec.RuleLayerSize, h.Name, "the file announces %d bytes, the layer may have %d more", h.Size, l.stream.left)
+	}
+	e, err := l.entry(h)
+	if err == nil && e.Type == spec.TypeFile {
+		l.file = e.Path
+	}
+	return e, err
+}
+
+// entry checks the names of a header.
+func (l *LayerReader) entry(h *tar.Header) (spec.Entry, error) {
+	path, err := spec.CleanTarName(h.Name)
+	if err != nil {
+		return spec.Entry{}, err
+	}
+	e := spec.Entry{
+		Layer: l.layer, Path: path,
+		Mode: uint32(h.Mode & 0o7777), UID: h.Uid, GID: h.Gid, ModTime: h.ModTime.Unix(),
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		e.Type = spec.TypeDir
+		return e, nil
+	case tar.TypeReg:
+		e.Type, e.Size = spec.TypeFile, h.Size
+	case tar.TypeSymlink:
+		e.Type, e.Target = spec.TypeSymlink, h.Linkname
+		err = spec.CheckLink(path, h.Linkname)
+	case tar.TypeLink:
+		e.Type = spec.TypeHardlink
+		e.Target, err = spec.CleanTarName(h.Linkname)
+	}
+	if err != nil {
+		return spec.Entry{}, err
+	}
+	if path == "." || e.Type == spec.TypeHardlink && e.Target == "." {
+		return spec.Entry{}, refuseHeader(h.Name, "the root of the tree is not a directory")
+	}
+	return e, nil
+}
+
+// finish reads the compressed stream to its end, so that the diff ID and whatever
+// the caller computes over the blob are complete.
+func (l *LayerReader) finish() error {
+	if err := l.scan.drain(io.Discard); err != nil {
+		return err
+	}
+	if l.exact && l.stream.left > 0 {
+		return spec.Refuse(spec.RuleLayerSize, "", "the layer is %d bytes shorter than it declares", l.stream.left)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(l.dec.blob, 1))
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return spec.Refuse(spec.RuleLayerStream, "", "data behind the end of the %s stream", l.dec.codec)
+	}
+	return io.EOF
+}
+
+// Read reads the content of the file that Next returned last; io.EOF at its end,
+// and at once for entries of other types.
+func (l *LayerReader) Read(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	n, err := l.scan.Read(p)
+	if err != nil && err != io.EOF {
+		l.fail(err)
+		return n, l.err
+	}
+	return n, err
+}
+
+// fail remembers the first error, saying where it happened.
+func (l *LayerReader) fail(err error) {
+	switch {
+	case err == io.EOF:
+		l.err = err
+	case l.file != "":
+		l.err = fmt.Errorf("layer %d, file %q: %w", l.layer, l.file, err)
+	default:
+		l.err = fmt.Errorf("layer %d: %w", l.layer, err)
+	}
+}
+
+// DiffID is the digest of the uncompressed stream, known once Next has returned
+// [io.EOF]; before that it is empty.
+func (l *LayerReader) DiffID() digest.Digest {
+	if l.err != io.EOF {
+		return ""
+	}
+	return digest.NewDigest(digest.SHA256, l.stream.hash)
+}
+
+// Close releases the decoder. It does not close the blob.
+func (l *LayerReader) Close() error {
+	l.dec.Close()
+	if l.err == nil {
+		l.err = errors.New("layer reader is closed")
+	}
+	return nil
+}
