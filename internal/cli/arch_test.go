@@ -1,0 +1,75 @@
+package cli_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows says for each room which rooms it may reach, directly or not.
+// docs/architecture.md draws them. A room that is not listed may not exist.
+func arrows() map[string][]string {
+	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
+	return map[string][]string{
+		"spec":          nil,
+		cli:             nil,
+		archive:         {"spec"},
+		transport:       {"spec"},
+		bootdir:         {"spec"},
+		"pack":          {"spec", archive, transport},
+		"extract":       {"spec", archive, transport, bootdir},
+		"cmd/nbpack":    {"spec", archive, transport, cli, "pack"},
+		"cmd/nbextract": {"spec", archive, transport, bootdir, cli, "extract"},
+	}
+}
+
+// scaffolding are packages that no command contains: shared test data, and what
+// keeps versions in go.mod.
+func scaffolding(pkg string) bool {
+	return pkg == "internal/testimage" || pkg == "internal/zdeps"
+}
+
+// TestArrows asks the go command what each room imports.
+func TestArrows(t *testing.T) {
+	module := goList(t, "-m")[0]
+	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Deps " "}}`, module+"/...") {
+		fields := strings.Fields(line)
+		room := strings.TrimPrefix(fields[0], module+"/")
+		if scaffolding(room) {
+			continue
+		}
+		allowed, known := arrows()[room]
+		if !known {
+			t.Errorf("package %s is not in the plan of the house", room)
+		}
+		for _, dep := range fields[1:] {
+			dep, ours := strings.CutPrefix(dep, module+"/")
+			if ours && !slices.Contains(allowed, dep) {
+				t.Errorf("%s must not import %s", room, dep)
+			}
+		}
+	}
+}
+
+// TestSpecIsPure keeps files and networks out of the rules.
+func TestSpecIsPure(t *testing.T) {
+	module := goList(t, "-m")[0]
+	for _, imported := range strings.Fields(goList(t, "-f", `{{join .Imports " "}}`, module+"/spec")[0]) {
+		if slices.Contains([]string{"os", "net", "net/http", "os/exec", "syscall", "io/ioutil"}, imported) {
+			t.Errorf("spec imports %s, but has no I/O", imported)
+		}
+	}
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go command")
+	}
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
