@@ -1,0 +1,272 @@
+package pack
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+// noise gives n bytes that hardly compress, always the same.
+func noise(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		sum := sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
+		b.Write(sum[:])
+	}
+	return b.String()[:n]
+}
+
+// goldenTree is what the golden digests are of.
+func goldenTree() []string {
+	return append(bootTree(), "images/rootfs="+noise(300<<10), "long/"+strings.Repeat("n", 120)+"/ümlaut=x")
+}
+
+// TestGolden holds the bytes of images still. As long as the format is a draft,
+// a digest here may change, with the reason in spec/netboot.md; later never.
+func TestGolden(t *testing.T) {
+	dir := writeTree(t, t.TempDir(), goldenTree()...)
+	epoch := time.Unix(1700000000, 0)
+	for _, tc := range []struct {
+		compression archive.Compression
+		perFile     bool
+		created     *time.Time
+		want        string
+	}{
+		{archive.ZstdChunked, false, nil, "c8499ee270373d9af321987e6c5a16e37f6ca33890d8607e2be90d5436106988"},
+		{archive.ZstdChunked, true, nil, "6563394e48b028c5d709aae7d79a8cf7bfa19fc51dbadb6cbd5494e6e2415d90"},
+		{archive.Zstd, false, nil, "231687873430dc98c7c9d6399ee0e57eeb8aacb4f6ddbea9564f09edba89dfd8"},
+		{archive.Zstd, true, nil, "53d29279f84f4bd2c30b598a25fd233785265704f4794e30bf29679f5711bc0a"},
+		{archive.Gzip, false, nil, "a7d7e6f484c650af0b14e01f7f032db68c6ab9c854aa03ef81b0bf15693b0271"},
+		{archive.Gzip, true, nil, "66f328e9cfd36063010e41b4a028996da9e550a4655d11c4183602c91e488a38"},
+		{archive.None, false, nil, "dc53eb166668ffe9dd8e9adf05b3bdeeb15fcfbb45130822a7ec936809e2b1fa"},
+		{archive.None, true, nil, "e166ae9770c5e46edef1ee922ecc97a24dac53bf9510d65d89a8a77c90ffa363"},
+		{archive.ZstdChunked, false, &epoch, "546ed56bbe8abac996d9c50a1c3e15fc454395359bc2a9efe9cf1e3649e15ba5"},
+	} {
+		t.Run(fmt.Sprintf("%s,%v,%v", tc.compression, tc.perFile, tc.created != nil), func(t *testing.T) {
+			o := amd64(dir)
+			o.Compression, o.PerFileLayers, o.ModTime = tc.compression, tc.perFile, tc.created
+			ref, r := buildInto(t, o)
+			if r.Digest.Encoded() != tc.want {
+				t.Errorf("digest %s, want %s", r.Digest.Encoded(), tc.want)
+			}
+			noViolations(t, ref)
+		})
+	}
+}
+
+func noViolations(t *testing.T, ref transport.Reference) {
+	t.Helper()
+	src, err := newClient(t).Source(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	report, err := Lint(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range report.Violations {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestReproducible packs the same tree made in other circumstances. It changes
+// the umask and the number of processors of the process, so it is not parallel.
+func TestReproducible(t *testing.T) {
+	tree := bootTree()
+	tree = append(tree, "big="+noise(2<<20))
+	var want string
+	check := func(name string, dir string) {
+		t.Helper()
+		_, r := buildInto(t, amd64(dir))
+		if want == "" {
+			want = r.Digest.String()
+		}
+		if r.Digest.String() != want {
+			t.Errorf("%s: digest %s, want %s", name, r.Digest, want)
+		}
+	}
+	first := writeTree(t, t.TempDir(), tree...)
+	check("first", first)
+	check("again", first)
+
+	reversed := slices.Clone(tree)
+	slices.Reverse(reversed)
+	check("other order of creation", writeTree(t, t.TempDir(), reversed...))
+
+	old := syscall.Umask(0o077)
+	masked := writeTree(t, t.TempDir(), tree...)
+	check("umask 077", masked)
+	syscall.Umask(0)
+	check("umask 0", masked)
+	syscall.Umask(old)
+
+	at := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	if err := os.Chtimes(filepath.Join(masked, "big"), at, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(masked, "big"), 0o4711); err != nil {
+		t.Fatal(err)
+	}
+	check("other times and modes", masked)
+
+	procs := runtime.GOMAXPROCS(1)
+	check("one processor", first)
+	runtime.GOMAXPROCS(7)
+	check("seven processors", first)
+	runtime.GOMAXPROCS(procs)
+
+	local := time.Local
+	time.Local = time.FixedZone("far", 13*3600)
+	check("another time zone", first)
+	time.Local = local
+
+	if os.Geteuid() == 0 {
+		if err := os.Lchown(filepath.Join(masked, "big"), 12345, 54321); err != nil {
+			t.Fatal(err)
+		}
+		check("another owner", masked)
+	}
+}
+
+// TestSourceChanges changes the sources between two reads and expects that
+// nothing is published. The hook is the progress report.
+func TestSourceChanges(t *testing.T) {
+	name := func(dir, f string) string { return filepath.Join(dir, f) }
+	for what, change := range map[string]func(dir string) error{
+		"grows": func(dir string) error {
+			f, err := os.OpenFile(name(dir, "b"), os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteString("more")
+			return err
+		},
+		"shrinks":    func(dir string) error { return os.Truncate(name(dir, "b"), 10) },
+		"same size":  func(dir string) error { return os.WriteFile(name(dir, "b"), []byte(strings.Repeat("!", 1<<20)), 0o600) },
+		"replaced":   func(dir string) error { return os.Rename(name(dir, "other"), name(dir, "b")) },
+		"one before": func(dir string) error { return os.WriteFile(name(dir, "a"), []byte("b"), 0o600) },
+		"one after":  func(dir string) error { return os.WriteFile(name(dir, "c"), []byte("d"), 0o600) },
+		"one after by pipe": func(dir string) error {
+			return joinErrors(os.Remove(name(dir, "c")), syscall.Mkfifo(name(dir, "c"), 0o600))
+		},
+		"one after by link": func(dir string) error {
+			return joinErrors(os.Remove(name(dir, "c")), os.Symlink("a", name(dir, "c")))
+		},
+		"new":          func(dir string) error { return os.WriteFile(name(dir, "d/new"), nil, 0o600) },
+		"gone":         func(dir string) error { return os.Remove(name(dir, "d/x")) },
+		"link changed": func(dir string) error { return joinErrors(os.Remove(name(dir, "l")), os.Symlink("b", name(dir, "l"))) },
+		"same inode, time put back": func(dir string) error {
+			info, err := os.Stat(name(dir, "a"))
+			if err != nil {
+				return err
+			}
+			return joinErrors(os.WriteFile(name(dir, "a"), []byte("b"), 0o600), os.Chtimes(name(dir, "a"), info.ModTime(), info.ModTime()))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := writeTree(t, t.TempDir(), "a=a", "b="+noise(1<<20), "c=c", "d/x", "l -> a", "other="+noise(1<<20))
+			o := amd64(dir)
+			o.Exclude = []string{"other"}
+			var once sync.Once
+			o.Progress = func(_ string, done, _ int64) {
+				if done > 100<<10 { // a is read, b in part, c not
+					once.Do(func() {
+						if err := change(dir); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+			plan, err := Scan(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := filepath.Join(t.TempDir(), "out")
+			_, err = Build(t.Context(), newClient(t), plan, transport.Reference{Transport: transport.OCI, Name: out, Tag: "x"})
+			if exitCode(err) != 1 || !strings.Contains(err.Error(), "changed") || hint(err) == "" {
+				t.Errorf("error %v, hint %q", err, hint(err))
+			}
+			if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func joinErrors(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestDestinationInSource(t *testing.T) {
+	dir := writeTree(t, t.TempDir(), "x")
+	plan, err := Scan(t.Context(), amd64(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{dir, filepath.Join(dir, "a/b"), filepath.Join(link, "out")} {
+		_, err := Build(t.Context(), newClient(t), plan, transport.Reference{Transport: transport.OCI, Name: out, Tag: "x"})
+		if exitCode(err) != 2 {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+}
+
+func TestChecksums(t *testing.T) {
+	sum := func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }
+	good := sum("a") + "  a\n" + sum("b") + " *./d/b\n"
+	for _, tc := range []struct {
+		name, list string
+		set        func(*Options)
+		text       string // of the refusal; empty for none
+	}{
+		{"fits", good, nil, ""},
+		{"fits after renaming", good, func(o *Options) { o.Rename = map[string]string{"a": "z"} }, ""},
+		{"excluded", good + sum("x") + "  x\n", func(o *Options) { o.Exclude = []string{"x"} }, ""},
+		{"wrong", strings.Replace(good, sum("a"), sum("x"), 1), nil, sum("x")},
+		{"unlisted", sum("a") + "  a\n", nil, "not in the checksum file"},
+		{"missing", good + sum("x") + "  x\n", nil, "no source holds"},
+		{"no list", "SHA256 (a) = " + sum("a") + "\n", nil, "sha256sum"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := writeTree(t, t.TempDir(), "a=a", "d/b=b", "SHA256SUM="+tc.list)
+			o := amd64(dir)
+			o.Checksums = filepath.Join(dir, "SHA256SUM")
+			if tc.set != nil {
+				tc.set(&o)
+			}
+			plan, err := Scan(t.Context(), o)
+			if err == nil {
+				dst := transport.Reference{Transport: transport.Dir, Name: filepath.Join(t.TempDir(), "out")}
+				_, err = Build(t.Context(), newClient(t), plan, dst)
+			}
+			switch {
+			case tc.text == "" && err != nil:
+				t.Error(err)
+			case tc.text != "" && (exitCode(err) != 3 || !strings.Contains(err.Error(), tc.text)):
+				t.Errorf("error %v, want %q", err, tc.text)
+			}
+		})
+	}
+}

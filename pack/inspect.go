@@ -1,0 +1,94 @@
+package pack
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Info is what an image says about itself. It is the JSON that "nbpack inspect"
+// prints.
+type Info struct {
+	Reference   string            `json:"reference"`
+	Digest      digest.Digest     `json:"digest"`    // of the image manifest
+	MediaType   string            `json:"mediaType"` // of the image manifest
+	Size        int64             `json:"size"`      // bytes of the image manifest
+	Platform    string            `json:"platform"`  // empty where the config has none
+	Created     *time.Time        `json:"created,omitempty"`
+	Labels      map[string]string `json:"labels"` // of the config
+	Annotations map[string]string `json:"annotations"`
+	Config      ResultBlob        `json:"config"`
+	Layers      []InfoLayer       `json:"layers"`
+	// Files are the lines of SHA256SUM, if the first layer holds it.
+	Files []InfoFile `json:"files"`
+}
+
+// InfoLayer is one layer as the manifest describes it.
+type InfoLayer struct {
+	ResultBlob
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// InfoFile is one file as SHA256SUM lists it.
+type InfoFile struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// Inspect reads manifest, config and the first layer, if that is small, and
+// judges nothing: Lint does that. The payload is not fetched.
+func Inspect(ctx context.Context, src transport.Source, reference string) (*Info, error) {
+	docs, err := readDocuments(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	m, config := docs.manifest, docs.config
+	info := &Info{
+		Reference: reference, Digest: docs.desc.Digest, MediaType: docs.desc.MediaType, Size: docs.desc.Size,
+		Created: config.Created, Labels: config.Config.Labels, Annotations: m.Annotations,
+		Config: ResultBlob{MediaType: m.Config.MediaType, Digest: m.Config.Digest, Size: m.Config.Size},
+	}
+	if p, ok := spec.PlatformOf(&config.Platform); ok {
+		info.Platform = p.String()
+	}
+	for i, l := range m.Layers {
+		layer := InfoLayer{ResultBlob{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}, l.Annotations}
+		if i < len(config.RootFS.DiffIDs) {
+			layer.DiffID = config.RootFS.DiffIDs[i]
+		}
+		info.Layers = append(info.Layers, layer)
+	}
+	info.Files, err = listFiles(ctx, src, m.Layers)
+	return info, err
+}
+
+// listFiles reads SHA256SUM from the first layer. In an image whose first layer
+// is larger than that file may be, it must lie elsewhere, and nothing is read.
+func listFiles(ctx context.Context, src transport.Source, layers []ocispec.Descriptor) ([]InfoFile, error) {
+	if len(layers) == 0 || layers[0].Size > spec.MaxSumsSize {
+		return nil, nil
+	}
+	if bound, declared, err := spec.LayerBound(layers[0]); err != nil || declared && bound > 2*spec.MaxSumsSize {
+		return nil, err
+	}
+	c := &content{}
+	if err := c.readLayer(ctx, src, layers[0], 0); err != nil {
+		return nil, err
+	}
+	sums, err := spec.ParseSums(c.sums)
+	if err != nil {
+		return nil, err
+	}
+	var files []InfoFile
+	for _, s := range sums {
+		files = append(files, InfoFile(s))
+	}
+	slices.SortFunc(files, func(a, b InfoFile) int { return strings.Compare(a.Path, b.Path) })
+	return files, nil
+}

@@ -1,0 +1,100 @@
+package pack
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+)
+
+// Options say what to pack and how. Paths are paths in the payload, with
+// slashes, unless something else is said.
+type Options struct {
+	// Sources are directories, whose contents are merged at the top of the
+	// payload, and files, which land there under their base names. The same
+	// file from two sources is refused.
+	Sources []string
+	// Platform the boot files are for. Required.
+	Platform spec.Platform
+	// OSName and OSVersion become labels where not empty.
+	OSName, OSVersion string
+
+	// Entrypoint, AltEntrypoint and LegacyEntrypoint name the files that
+	// firmware starts, after renaming. Where empty, they are found by their
+	// usual names.
+	Entrypoint, AltEntrypoint, LegacyEntrypoint string
+
+	// Include and Exclude are globs over the names that the sources give, see
+	// Filter. Exclude wins.
+	Include, Exclude []string
+	// Rename maps names that the sources give to names in the payload. A
+	// directory takes along what is below it.
+	Rename map[string]string
+
+	// PerFileLayers gives each file a layer of its own, links last.
+	PerFileLayers bool
+	// Compression of the layers; empty means zstd:chunked.
+	Compression archive.Compression
+	// Labels of the config and Annotations of the manifest besides those of
+	// the format, which they may not touch.
+	Labels, Annotations map[string]string
+	// ModTime is the time of every entry and of the image, by custom from
+	// SOURCE_DATE_EPOCH. Nil: entries are of 1970 and the image has no time.
+	ModTime *time.Time
+	// Checksums is a file as sha256sum writes it, which must list every packed
+	// file by the name that the sources give, and nothing that is missing. It
+	// is not packed itself. Empty: nothing to compare with.
+	Checksums string
+
+	// Log takes remarks for the user. May be nil.
+	Log func(format string, a ...any)
+	// Progress hears how many bytes of the sources were read. May be nil.
+	Progress transport.Progress
+}
+
+func (o *Options) log(format string, a ...any) {
+	if o.Log != nil {
+		o.Log(format, a...)
+	}
+}
+
+// optionError is an option that makes no sense: exit code 2.
+type optionError struct{ msg, hint string }
+
+func (e *optionError) Error() string { return e.msg }
+func (e *optionError) ExitCode() int { return 2 }
+func (e *optionError) Hint() string  { return e.hint }
+
+func badOption(hint, format string, a ...any) error {
+	return &optionError{msg: fmt.Sprintf(format, a...), hint: hint}
+}
+
+// missingError is a source that does not exist: exit code 4.
+type missingError struct{ err error }
+
+func (e *missingError) Error() string { return e.err.Error() }
+func (e *missingError) Unwrap() error { return e.err }
+func (e *missingError) ExitCode() int { return 4 }
+
+// refuse says that the sources hold something that cannot go into an image.
+func refuse(rule, path, hint, format string, a ...any) error {
+	r := spec.Refuse(rule, path, format, a...)
+	r.Advice = hint
+	return r
+}
+
+// The ids of refusals that concern sources and not images. Those of package spec
+// are used where an image with the same fault would be refused for it.
+const (
+	ruleSourceType  = "source-type"
+	ruleSourceClash = "source-clash"
+	ruleSourceLink  = "source-link"
+	ruleSourceName  = "source-name"
+	ruleSourceSum   = "source-checksum"
+	ruleSourceEmpty = "source-empty"
+	ruleEntrypoint  = "source-entrypoint"
+)
+
+const hintExclude = "leave it out with --exclude, or give it another name with --rename"

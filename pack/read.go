@@ -1,0 +1,156 @@
+package pack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// indexError says that a reference names an index where one image is needed.
+type indexError struct{ entries []ocispec.Descriptor }
+
+func (e *indexError) Error() string { return "this is an index of several images, not an image" }
+func (e *indexError) ExitCode() int { return 2 }
+
+// Hint lists what the index has, as far as a line goes.
+func (e *indexError) Hint() string {
+	const most = 6
+	hint := "name one of them by its digest:"
+	for i, d := range e.entries {
+		if i == most {
+			return hint + fmt.Sprintf(" and %d more", len(e.entries)-most)
+		}
+		hint += " @" + d.Digest.String()
+		if p, ok := spec.PlatformOf(d.Platform); ok {
+			hint += " (" + p.String() + ")"
+		}
+	}
+	return hint
+}
+
+// documents are the two small documents of an image.
+type documents struct {
+	desc     ocispec.Descriptor // of the manifest
+	manifest *ocispec.Manifest
+	config   *ocispec.Image
+}
+
+// readDocuments reads manifest and config. What breaks a rule of the format is a
+// *spec.Refusal.
+func readDocuments(ctx context.Context, src transport.Source) (*documents, error) {
+	desc, err := src.Resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw, mediaType, err := src.Manifest(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	desc.MediaType, desc.Size = mediaType, int64(len(raw))
+	if spec.IsIndex(mediaType) {
+		index, err := spec.ParseIndex(mediaType, raw)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &indexError{index.Manifests}
+	}
+	d := &documents{desc: desc}
+	if d.manifest, err = spec.ParseManifest(mediaType, raw); err != nil {
+		return nil, err
+	}
+	if d.manifest.Config.Size > spec.MaxManifestSize {
+		return nil, spec.Refuse(spec.RuleDocumentSize, "", "the config has %d bytes, %d are permitted", d.manifest.Config.Size, spec.MaxManifestSize)
+	}
+	body, err := src.Blob(ctx, d.manifest.Config)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	if raw, err = io.ReadAll(body); err != nil {
+		return nil, fmt.Errorf("reading the config: %w", err)
+	}
+	d.config, err = spec.ParseConfig(raw)
+	return d, err
+}
+
+// content is what the layers of an image hold.
+type content struct {
+	entries []spec.Entry
+	diffIDs []digest.Digest
+	sums    []byte // SHA256SUM, if hasSums
+	hasSums bool
+	names   int64
+}
+
+// readLayer reads one layer to its end, and adds what it holds.
+func (c *content) readLayer(ctx context.Context, src transport.Source, desc ocispec.Descriptor, index int) error {
+	if _, err := spec.LayerCodec(desc.MediaType); err != nil {
+		return err // before anything is fetched
+	}
+	body, err := src.Blob(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	layer, err := archive.NewLayerReader(ctx, body, desc, index)
+	if err != nil {
+		return err
+	}
+	defer layer.Close()
+	for {
+		e, err := layer.Next()
+		if errors.Is(err, io.EOF) {
+			c.diffIDs = append(c.diffIDs, layer.DiffID())
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.add(e, layer); err != nil {
+			return err
+		}
+	}
+}
+
+// add digests the content of an entry, and keeps that of SHA256SUM.
+func (c *content) add(e spec.Entry, r io.Reader) error {
+	// Each layer keeps its own bounds; this keeps those of the whole image.
+	c.names += int64(len(e.Path) + len(e.Target))
+	if len(c.entries) >= spec.MaxEntries || c.names > spec.MaxNamesSize {
+		return spec.Refuse(spec.RuleEntryCount, e.Path, "the layers together have too many entries or too long names")
+	}
+	if e.Type == spec.TypeFile {
+		sum := sha256.New()
+		var w io.Writer = sum
+		if e.Path == spec.SumsName && !c.hasSums {
+			if e.Size > spec.MaxSumsSize {
+				return spec.Refuse(spec.RuleDocumentSize, e.Path, "has %d bytes, %d are permitted", e.Size, spec.MaxSumsSize)
+			}
+			c.hasSums = true
+			w = io.MultiWriter(sum, (*keeper)(&c.sums))
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			return fmt.Errorf("reading %q: %w", e.Path, err)
+		}
+		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	}
+	c.entries = append(c.entries, e)
+	return nil
+}
+
+// keeper is a byte slice that can be written to.
+type keeper []byte
+
+func (k *keeper) Write(p []byte) (int, error) {
+	*k = append(*k, p...)
+	return len(p), nil
+}
