@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/pack"
+	"github.com/nbpack/nbpack/spec"
+)
+
+const buildLong = `Pack each SOURCE into one netboot image and write it to IMAGE. Standard output
+is the digest of the image manifest.
+
+What is in a source directory goes to the top of the boot tree, a source file
+goes there under its own name. Several sources are merged; a file that two of
+them have is refused. Links of a directory stay links if they are relative and
+what they point to is packed too; other links, devices, pipes and sockets are
+refused.
+
+The entrypoints are the files that firmware starts: shim for UEFI (--entrypoint),
+grub as the alternative (--alt-entrypoint), pxelinux for a BIOS
+(--legacy-entrypoint). Those that are not given are found by their usual names.
+The image gets the links BOOT, BOOTA and BOOTL beside them. A first stage and the
+second stage that it loads have to lie in one directory, because firmware and
+shim ask for the next file beside the one they were given.
+
+Globs of --include and --exclude: an element of a path matches as in a shell
+(*, ?, [a-z]), an element ** stands for any number of directories. A glob with a
+slash is matched from the top, one without matches a file or directory of that
+name anywhere. What matches a directory holds for all that is in it. --exclude
+wins over --include.
+
+Names are matched by --include, --exclude, --checksums and --rename as the
+sources have them; the entrypoint flags use the names after --rename.
+
+The sources must hold still: if a file changes while it is packed, the build
+fails and nothing is published. The tag of IMAGE is written last.`
+
+const buildExample = `  # Debian's netboot tree, to a registry
+  nbpack build --os-name debian --os-version 12 --platform linux/amd64 \
+      ./netboot registry.example/netboot:debian-12
+
+  # what would be packed
+  nbpack build --platform aarch64 --dry-run ./EFI ./vmlinuz ./initrd.img oci:out
+
+  # the same files and the same SOURCE_DATE_EPOCH give the same digest
+  SOURCE_DATE_EPOCH=1700000000 nbpack build --os-name fedora --os-version 42 \
+      --platform linux/amd64 --rename images/pxeboot=. --exclude '*.iso' \
+      ./tree oci-archive:fedora.tar:42
+
+  # only files with the checksums that their publisher says
+  nbpack build --platform linux/amd64 --checksums ./netboot/SHA256SUM \
+      ./netboot oci:./layout:test`
+
+// buildFlags are the flags of "nbpack build" as written.
+type buildFlags struct {
+	registry    cli.RegistryFlags
+	platform    string
+	compression string
+	layers      string
+	renames     []string
+	labels      []string
+	annotations []string
+	dryRun      bool
+	json        bool
+	digestFile  string
+	options     pack.Options
+}
+
+func buildCommand(env *cli.Env) *cobra.Command {
+	var b buildFlags
+	cmd := &cobra.Command{
+		Use:     "build [flags] SOURCE... IMAGE",
+		Short:   "Pack directories and files into an image",
+		Long:    buildLong,
+		Example: buildExample,
+		Args:    cobra.MinimumNArgs(2),
+		RunE:    func(cmd *cobra.Command, args []string) error { return b.run(cmd, env, args) },
+	}
+	b.bind(cmd)
+	return cmd
+}
+
+func (b *buildFlags) bind(cmd *cobra.Command) {
+	o, fs := &b.options, cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&b.platform, "platform", "", "`OS/ARCH[/VARIANT]` that the files are for; x86_64, aarch64 and the like mean linux (required)")
+	fs.StringVar(&o.OSName, "os-name", "", "`NAME` of the operating system, as in fedora")
+	fs.StringVar(&o.OSVersion, "os-version", "", "its `VERSION`, as in 42")
+	fs.StringVar(&o.Entrypoint, "entrypoint", "", "`PATH` in the tree of what UEFI starts first, usually shim")
+	fs.StringVar(&o.AltEntrypoint, "alt-entrypoint", "", "`PATH` of the alternative, usually grub")
+	fs.StringVar(&o.LegacyEntrypoint, "legacy-entrypoint", "", "`PATH` of what a BIOS starts, usually pxelinux")
+	fs.StringArrayVar(&o.Include, "include", nil, "pack only what matches `GLOB` (may be repeated)")
+	fs.StringArrayVar(&o.Exclude, "exclude", nil, "leave out what matches `GLOB` (may be repeated)")
+	fs.StringArrayVar(&b.renames, "rename", nil, "`OLD=NEW`: give a file or directory another path; NEW . means the top (may be repeated)")
+	fs.StringVar(&o.Checksums, "checksums", "", "`FILE` as sha256sum writes it, which must list exactly what is packed; it is not packed itself")
+	fs.StringVar(&b.layers, "layers", "single", "`single|per-file`: one layer, or one for each file")
+	fs.StringVar(&b.compression, "compression", string(archive.ZstdChunked), "`zstd:chunked|zstd|gzip|none`")
+	fs.StringArrayVar(&b.labels, "label", nil, "`KEY=VALUE`: add a label to the image (may be repeated)")
+	fs.StringArrayVar(&b.annotations, "annotation", nil, "`KEY=VALUE`: add an annotation to its manifest (may be repeated)")
+	fs.BoolVar(&b.dryRun, "dry-run", false, "print what would be packed, write nothing")
+	fs.BoolVar(&b.json, "json", false, "print the result as one JSON object")
+	fs.StringVar(&b.digestFile, "digest-file", "", "write the digest to `FILE` too")
+	b.registry.Bind(fs)
+	complete(cmd, "layers", "single", "per-file")
+	complete(cmd, "compression", "zstd:chunked", "zstd", "gzip", "none")
+}
+
+// complete offers fixed values to the shell.
+func complete(cmd *cobra.Command, flag string, values ...cobra.Completion) {
+	// It fails only for a flag that does not exist.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// parse turns what was written into options.
+func (b *buildFlags) parse(cmd *cobra.Command) error {
+	o := &b.options
+	if b.platform == "" {
+		return cli.WithHint(cli.Usage("--platform is required"),
+			"give the platform that the boot files are for, as in --platform linux/amd64; it is never guessed from this machine")
+	}
+	var err error
+	if o.Platform, err = spec.ParsePlatform(b.platform); err != nil {
+		return cli.Usage("--platform: %w", err)
+	}
+	if o.Compression, err = archive.ParseCompression(b.compression); err != nil {
+		return cli.Usage("--compression: %w", err)
+	}
+	switch b.layers {
+	case "single":
+	case "per-file":
+		o.PerFileLayers = true
+	default:
+		return cli.Usage("--layers: want single or per-file, got %q", b.layers)
+	}
+	for _, m := range []struct {
+		flag string
+		from []string
+		to   *map[string]string
+	}{{"rename", b.renames, &o.Rename}, {"label", b.labels, &o.Labels}, {"annotation", b.annotations, &o.Annotations}} {
+		if *m.to, err = pairs(m.flag, m.from); err != nil {
+			return err
+		}
+	}
+	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "checksums", "os-name", "os-version", "digest-file"} {
+		if f := cmd.Flag(flag); f.Changed && f.Value.String() == "" {
+			return cli.Usage("--%s is empty", flag)
+		}
+	}
+	o.ModTime, err = cli.SourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
+	return err
+}
+
+// pairs reads KEY=VALUE arguments.
+func pairs(flag string, list []string) (map[string]string, error) {
+	m := make(map[string]string, len(list))
+	for _, s := range list {
+		k, v, ok := strings.Cut(s, "=")
+		if !ok || k == "" {
+			return nil, cli.Usage("--%s: %q has no form KEY=VALUE", flag, s)
+		}
+		if _, twice := m[k]; twice {
+			return nil, cli.Usage("--%s: %q is given twice", flag, k)
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error {
+	if err := b.parse(cmd); err != nil {
+		return err
+	}
+	dst, err := transport.ParseReference(args[len(args)-1])
+	if err != nil {
+		return err
+	}
+	o := &b.options
+	o.Sources = args[:len(args)-1]
+	o.Log, o.Progress = env.Warn, env.Progress()
+	plan, err := pack.Scan(cmd.Context(), *o)
+	if err != nil {
+		return err
+	}
+	if b.dryRun {
+		if err := plan.CheckDestination(dst); err != nil {
+			return err
+		}
+		return printPlan(env, plan, b.json)
+	}
+	client, err := newClient(env, &b.registry)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	result, err := pack.Build(cmd.Context(), client, plan, dst)
+	if err != nil {
+		return err
+	}
+	env.StopProgress()
+	return b.report(env, result)
+}
+
+// report prints the result. The image is published by now, so a digest file
+// that cannot be written must not hide its digest.
+func (b *buildFlags) report(env *cli.Env, r *pack.Result) error {
+	var err error
+	if b.json {
+		err = env.JSON(r)
+	} else {
+		_, err = fmt.Fprintln(env.Stdout, r.Digest)
+	}
+	if err != nil {
+		return fmt.Errorf("the image is published as %s, but: %w", r.Digest, err)
+	}
+	if b.digestFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(b.digestFile, []byte(r.Digest.String()+"\n"), 0o644); err != nil {
+		return fmt.Errorf("the image is published, but: writing the digest file: %w", err)
+	}
+	return nil
+}
+
+// printPlan prints one line for each entry, in the order of the image.
+func printPlan(env *cli.Env, plan *pack.Plan, asJSON bool) error {
+	if asJSON {
+		return env.JSON(plan)
+	}
+	var out strings.Builder
+	for _, l := range plan.Layers {
+		for _, e := range l.Entries {
+			switch e.Type {
+			case spec.TypeDir:
+				fmt.Fprintf(&out, "dir  %12s  %s/\n", "", e.Path)
+			case spec.TypeSymlink:
+				fmt.Fprintf(&out, "link %12s  %s -> %s\n", "", e.Path, e.Target)
+			default:
+				fmt.Fprintf(&out, "file %12d  %s\n", e.Size, e.Path)
+			}
+		}
+	}
+	_, err := fmt.Fprint(env.Stdout, out.String())
+	return err
+}

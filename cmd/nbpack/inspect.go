@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/pack"
+)
+
+func inspectCommand(env *cli.Env) *cobra.Command {
+	var flags cli.RegistryFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "inspect [flags] IMAGE",
+		Short: "Print what an image says about itself",
+		Long: `Print platform, labels, layers and files of a netboot image. Only its manifest,
+its config and the list of checksums are read, not the payload; "nbpack lint"
+reads and checks everything.`,
+		Example: `  nbpack inspect registry.example/netboot:debian-12
+  nbpack inspect --json oci:./layout:test`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withSource(cmd, env, &flags, args[0], func(ref transport.Reference, src transport.Source) error {
+				info, err := pack.Inspect(cmd.Context(), src, ref.String())
+				if err != nil {
+					return err
+				}
+				env.StopProgress()
+				if asJSON {
+					return env.JSON(info)
+				}
+				_, err = fmt.Fprint(env.Stdout, infoLines(info))
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
+	flags.Bind(cmd.Flags())
+	return cmd
+}
+
+// infoLines shows an image to people. Text from the image is made harmless line
+// by line.
+func infoLines(info *pack.Info) string {
+	var out strings.Builder
+	line := func(format string, a ...any) {
+		out.WriteString(cli.OneLine(fmt.Sprintf(format, a...)) + "\n")
+	}
+	line("reference  %s", info.Reference)
+	line("digest     %s", info.Digest)
+	line("platform   %s", info.Platform)
+	if info.Created != nil {
+		line("created    %s", info.Created.Format(time.RFC3339))
+	}
+	for _, k := range slices.Sorted(maps.Keys(info.Labels)) {
+		line("label      %s=%s", k, info.Labels[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(info.Annotations)) {
+		if info.Annotations[k] != info.Labels[k] {
+			line("annotation %s=%s", k, info.Annotations[k])
+		}
+	}
+	for _, l := range info.Layers {
+		line("layer      %s %s %d", l.Digest, l.MediaType, l.Size)
+	}
+	for _, f := range info.Files {
+		line("file       %s  %s", f.SHA256, f.Path)
+	}
+	return out.String()
+}
