@@ -44,14 +44,14 @@ func TestGolden(t *testing.T) {
 		created     *time.Time
 		want        string
 	}{
-		{archive.ZstdChunked, false, nil, "c8499ee270373d9af321987e6c5a16e37f6ca33890d8607e2be90d5436106988"},
-		{archive.ZstdChunked, true, nil, "6563394e48b028c5d709aae7d79a8cf7bfa19fc51dbadb6cbd5494e6e2415d90"},
-		{archive.Zstd, false, nil, "231687873430dc98c7c9d6399ee0e57eeb8aacb4f6ddbea9564f09edba89dfd8"},
-		{archive.Zstd, true, nil, "53d29279f84f4bd2c30b598a25fd233785265704f4794e30bf29679f5711bc0a"},
-		{archive.Gzip, false, nil, "a7d7e6f484c650af0b14e01f7f032db68c6ab9c854aa03ef81b0bf15693b0271"},
-		{archive.Gzip, true, nil, "66f328e9cfd36063010e41b4a028996da9e550a4655d11c4183602c91e488a38"},
-		{archive.None, false, nil, "dc53eb166668ffe9dd8e9adf05b3bdeeb15fcfbb45130822a7ec936809e2b1fa"},
-		{archive.None, true, nil, "e166ae9770c5e46edef1ee922ecc97a24dac53bf9510d65d89a8a77c90ffa363"},
+		{archive.ZstdChunked, false, nil, "529c1e97aa9b00a90292b5285468077edbe989137cbd948717541c4fb012abf4"},
+		{archive.ZstdChunked, true, nil, "a7c3dacb0505c6e3878c69beee06912851d8ef55ce3cd5a8ee0b5199f669f661"},
+		{archive.Zstd, false, nil, "2a80a7d8f8b7e619a71b6fd941d14e0337df9af4a194431cb20d7fe6f124e32c"},
+		{archive.Zstd, true, nil, "18d7e2831b1852b63bd1477676ca5831d440ea48683d8d3c3dadc96a085a7471"},
+		{archive.Gzip, false, nil, "cd9b4986c7388dd0752a565ae0e23389685ce53291e2fdf82fb2e50ec13fb73c"},
+		{archive.Gzip, true, nil, "9a9d218793cc7ec07c9932e448cc9d4c897545adae2b9d38a3b8b9fca5eca563"},
+		{archive.None, false, nil, "4420b854566e5ddd06df366e51e76eff182d85f8a1de89855b64bfdcfa45b79e"},
+		{archive.None, true, nil, "ff21e7c2602330f64758617db283655740131cc0d4f577e9cba7fd298b3ff6df"},
 		{archive.ZstdChunked, false, &epoch, "546ed56bbe8abac996d9c50a1c3e15fc454395359bc2a9efe9cf1e3649e15ba5"},
 	} {
 		t.Run(fmt.Sprintf("%s,%v,%v", tc.compression, tc.perFile, tc.created != nil), func(t *testing.T) {

@@ -37,8 +37,9 @@ type ResultBlob struct {
 	DiffID    digest.Digest `json:"diffID,omitempty"` // of a layer: digest of its tar
 }
 
-// config makes the image config. Its history has one entry for each layer, as
-// some tools expect, that says the same for the same input.
+// config makes the image config. Its history has one entry for each layer with
+// the time of the layer's entries, because tools that list the history count on
+// both: umoci stat crashes at an entry without a time.
 func (b *builder) config() ocispec.Image {
 	p := b.plan
 	platform := p.options.Platform.OCI()
@@ -52,8 +53,9 @@ func (b *builder) config() ocispec.Image {
 	for _, l := range p.Layers {
 		titles = append(titles, l.Title)
 	}
+	at := b.modTime().UTC()
 	for _, title := range titles {
-		img.History = append(img.History, ocispec.History{Created: p.Created, CreatedBy: "nbpack build", Comment: title})
+		img.History = append(img.History, ocispec.History{Created: &at, CreatedBy: "nbpack build", Comment: title})
 	}
 	return img
 }
@@ -81,7 +83,7 @@ func (b *builder) publish(dst transport.Reference) (*Result, error) {
 	}
 	desc, err := b.stage.Publish(b.ctx, manifest.MediaType, raw)
 	if err != nil {
-		return nil, fmt.Errorf("publishing %q: %w", dst, err)
+		return nil, err // it names the destination
 	}
 	return b.result(dst, desc, configDesc), nil
 }
