@@ -125,8 +125,9 @@ func sortsBefore(a, b *Entry) bool {
 func (c *checker) entryLinkRanks() map[string]int {
 	ranks := make(map[string]int)
 	for i, l := range EntryLinks() {
-		if entrypoint := c.labels[l.Label]; entrypoint != "" {
-			ranks[LinkFor(entrypoint, l.Name)] = i
+		entrypoint := c.labels[l.Label]
+		if link := LinkFor(entrypoint, l.Name); entrypoint != "" && link != entrypoint {
+			ranks[link] = i
 		}
 	}
 	return ranks

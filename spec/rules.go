@@ -49,6 +49,7 @@ const (
 	RuleEntrypoint   = "entrypoint"
 	RuleEntryLink    = "entry-link"
 	RuleDowngrade    = "downgrade"
+	RuleDrift        = "drift"
 
 	RuleForeignTypes   = "foreign-types"
 	RuleLayerURLs      = "layer-urls"
@@ -156,6 +157,7 @@ func errorRules() []Rule {
 		{ID: RuleEntrypoint, Summary: "entrypoint labels name existing files", Advice: "correct the label, or add the file"},
 		{ID: RuleEntryLink, Summary: "BOOT, BOOTA and BOOTL lead to what their label names, or can be created", Advice: "remove the other file of this name from the image"},
 		{ID: RuleDowngrade, Summary: "an image is not older than the one that it replaces", Advice: "use --allow-downgrade if that is what you want"},
+		{ID: RuleDrift, Summary: "a boot tree is as its image has it (asked by nbextract verify)", Advice: "nbextract pull repairs it"},
 	}
 	for i := range list {
 		list[i].Severity = SeverityError
