@@ -106,9 +106,6 @@ func (p *Plan) arrange() error {
 	if err := t.checkLinks(); err != nil {
 		return err
 	}
-	if len(t) >= spec.MaxEntries { // one more is SHA256SUM
-		return refuse(ruleSourceName, "", hintExclude, "the payload has %d entries, %d are permitted", len(t)+1, spec.MaxEntries)
-	}
 	for _, l := range links {
 		delete(t, l.Path) // they are written last
 	}
@@ -119,7 +116,27 @@ func (p *Plan) arrange() error {
 		}
 	}
 	p.label(entrypoints)
-	return p.layer(t, links)
+	if err := p.layer(t, links); err != nil {
+		return err
+	}
+	return p.checkBounds()
+}
+
+// checkBounds refuses what would make an image that no consumer takes.
+func (p *Plan) checkBounds() error {
+	entries, names := 1, len(spec.SumsName)
+	for _, l := range p.Layers {
+		for _, e := range l.Entries {
+			entries++
+			names += len(e.Path) + len("/") + len(e.Target)
+		}
+	}
+	if entries > spec.MaxEntries || names > spec.MaxNamesSize {
+		return refuse(spec.RuleEntryCount, "", "leave files out with --exclude",
+			"the image would have %d entries with %d bytes of names, %d and %d are permitted",
+			entries, names, spec.MaxEntries, spec.MaxNamesSize)
+	}
+	return nil
 }
 
 // label sets labels and annotations.

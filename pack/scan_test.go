@@ -2,6 +2,7 @@ package pack
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -169,6 +170,28 @@ func TestSourceOfOddType(t *testing.T) {
 	pipe := filepath.Join(writeTree(t, t.TempDir(), "p|"), "p")
 	if _, err := Scan(t.Context(), amd64(pipe)); exitCode(err) != 3 {
 		t.Errorf("pipe as a source: %v", err)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	dir := t.TempDir()
+	deep := strings.Repeat("d/", 100)
+	for i := range 900 {
+		writeTree(t, dir, fmt.Sprintf("%sf%d", deep, i))
+	}
+	o := amd64(dir)
+	if _, err := Scan(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	o.PerFileLayers = true // repeats the directories in every layer
+	if _, err := Scan(t.Context(), o); exitCode(err) != 3 || !strings.Contains(err.Error(), "entries") {
+		t.Errorf("too many entries: %v", err)
+	}
+	for i := range 100 {
+		writeTree(t, dir, fmt.Sprintf("g%d", i))
+	}
+	if _, err := Scan(t.Context(), o); exitCode(err) != 3 || !strings.Contains(err.Error(), "layers") {
+		t.Errorf("too many layers: %v", err)
 	}
 }
 
