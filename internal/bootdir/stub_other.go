@@ -72,6 +72,9 @@ type Stage struct{}
 // Reuse refuses on this system.
 func (s *Stage) Reuse(string, string, int64) (bool, error) { return false, errPlatform }
 
+// Link refuses on this system.
+func (s *Stage) Link(string, string) error { return errPlatform }
+
 // Create refuses on this system.
 func (s *Stage) Create(string, int64) (*File, error) { return nil, errPlatform }
 

@@ -1,0 +1,206 @@
+//go:build linux
+
+package bootdir
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// fileMode is the mode of every managed regular file.
+const fileMode = 0o444
+
+// File is a regular file of a stage that is being written.
+type File struct {
+	s     *Stage
+	up    *dirFD
+	name  string
+	path  string
+	fd    int
+	size  int64
+	done  int64
+	err   error
+	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
+}
+
+// Create starts a regular file of the tree that will have size bytes.
+func (s *Stage) Create(path string, size int64) (*File, error) {
+	up, name, err := s.place(path)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := s.d.ops.create(up, name)
+	if err != nil {
+		up.close()
+		return nil, err
+	}
+	return &File{s: s, up: up, name: name, path: path, fd: fd, size: size}, nil
+}
+
+// Write appends to the file; more than the declared size is an error.
+func (f *File) Write(p []byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	if f.fd < 0 {
+		return 0, os.ErrClosed
+	}
+	if f.done+int64(len(p)) > f.size {
+		f.err = fmt.Errorf("write %q: more than the declared %d bytes", f.path, f.size)
+		return 0, f.err
+	}
+	n, err := f.s.d.ops.write(f.fd, f.up.join(f.name), p)
+	f.done += int64(n)
+	f.err = err
+	return n, err
+}
+
+// Close completes the file: mode and time are set, it is brought to the disk,
+// dropped from the page cache and read back. Content that does not read back
+// with this sha256 (lower-case hex) is an error, and the file is gone.
+func (f *File) Close(sha256 string) error {
+	if f.fd < 0 {
+		return os.ErrClosed
+	}
+	err := f.err
+	if err == nil && f.done != f.size {
+		err = fmt.Errorf("write %q: %d bytes instead of the declared %d", f.path, f.done, f.size)
+	}
+	if err == nil {
+		err = f.finish(sha256)
+	}
+	if err != nil {
+		f.Abort()
+		return err
+	}
+	f.s.finished(f.path, stagedFile{sha256: sha256, size: f.size, fresh: true})
+	_ = unix.Close(f.fd)
+	f.up.close()
+	f.fd = -1
+	return nil
+}
+
+// Abort removes an unfinished file; after Close it does nothing.
+func (f *File) Abort() {
+	if f.fd < 0 {
+		return
+	}
+	_ = unix.Close(f.fd)
+	_ = f.s.d.ops.unlink(f.up, f.name)
+	f.up.close()
+	f.fd = -1
+}
+
+func (f *File) finish(want string) error {
+	ops, shown := f.s.d.ops, f.up.join(f.name)
+	mtime, err := f.s.newTime(f.path)
+	if f.mtime != nil {
+		mtime, err = *f.mtime, nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := ops.setMtime(f.up, f.name, mtime); err != nil {
+		return err
+	}
+	if err := ops.chmod(f.fd, shown, fileMode); err != nil {
+		return err
+	}
+	if err := ops.fsync(f.fd, shown); err != nil {
+		return err
+	}
+	return verifyBack(f.up, f.name, f.fd, want)
+}
+
+// verifyBack reads a synced file again, from the disk where the kernel lets us,
+// and compares.
+func verifyBack(up *dirFD, name string, written int, want string) error {
+	_ = unix.Fadvise(written, 0, 0, unix.FADV_DONTNEED)
+	var first unix.Stat_t
+	if err := unix.Fstat(written, &first); err != nil {
+		return err
+	}
+	fd, st, err := up.openFile(name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if !sameInode(&first, st) {
+		return fmt.Errorf("%q was replaced while it was written", up.join(name))
+	}
+	got, err := hashFD(fd, up.join(name))
+	if err != nil {
+		return err
+	}
+	if got != want {
+		return fmt.Errorf("%q reads back with sha256 %s instead of %s", up.join(name), got, want)
+	}
+	return nil
+}
+
+// hashFD reads a descriptor from its position to the end.
+func hashFD(fd int, shown string) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, &fdReader{fd, shown}); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// fdReader reads a descriptor that somebody else closes.
+type fdReader struct {
+	fd   int
+	path string
+}
+
+func (r *fdReader) Read(p []byte) (int, error) {
+	var n int
+	err := retry(func() (err error) { n, err = unix.Read(r.fd, p); return err })
+	if err != nil {
+		return 0, &os.PathError{Op: "read", Path: r.path, Err: err}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// newTime gives the modification time for bytes that appear at a path now:
+// the present, but at least one second after what they replace, because rsync
+// and HTTP caches judge by size and whole seconds.
+func (s *Stage) newTime(path string) (unix.Timespec, error) {
+	now := s.d.opts.Now().UnixNano()
+	old, err := s.replaced(path)
+	if err != nil {
+		return unix.Timespec{}, err
+	}
+	if old != nil {
+		now = max(now, old.Mtim.Nano()+1e9)
+	}
+	return unix.NsecToTimespec(now), nil
+}
+
+// replaced looks at what the live tree has at a path now; nil for nothing.
+func (s *Stage) replaced(path string) (*unix.Stat_t, error) {
+	if s.old == nil {
+		return nil, nil
+	}
+	st, err := s.old.statPath(path)
+	if isMissing(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, nil
+	}
+	return st, err
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

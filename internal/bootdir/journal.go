@@ -1,0 +1,140 @@
+package bootdir
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// generationsName is the directory of the generations, below the boot
+// directory.
+const generationsName = "by-digest"
+
+// Names inside a stage.
+const (
+	stagedGeneration = "gen"  // the new generation: image content only
+	stagedLive       = "live" // what is swapped in: generation and strangers
+)
+
+// journal describes one commit completely: what it takes to finish it, what it
+// takes to undo it, and how to tell how far it came. It is durable before the
+// first visible change and goes away after the last.
+type journal struct {
+	Version    int      `json:"version"`
+	ID         string   `json:"id"`              // of the stage
+	Generation string   `json:"generation"`      // hex, name below by-digest
+	Known      bool     `json:"known,omitempty"` // the generation was recorded before: undoing keeps it
+	AllowGap   bool     `json:"allowGap,omitempty"`
+	Units      []unit   `json:"units"`             // in the order of commit
+	Parents    []string `json:"parents,omitempty"` // directories that the commit makes, outermost first
+
+	Old       []managedPath  `json:"old,omitempty"`       // what the image before had, below the live path
+	Strangers []strangerSeen `json:"strangers,omitempty"` // that were carried into the stage
+	Tree      *Tree          `json:"tree"`
+	Image     *Image         `json:"image"`
+}
+
+// unit is one visible entry that is put in place by one rename. Inode numbers
+// say afterwards whether that has happened.
+type unit struct {
+	Path       string `json:"path"`                 // below the boot directory
+	Staged     string `json:"staged"`               // below the stage; the old entry lies there afterwards
+	Inode      uint64 `json:"inode,omitempty"`      // of the staged entry; 0: the path is to be removed
+	Old        uint64 `json:"old,omitempty"`        // inode at the path before; 0: nothing was there
+	Generation bool   `json:"generation,omitempty"` // the generation itself, not part of the live tree
+}
+
+// managedPath is a path that belonged to the image before.
+type managedPath struct {
+	Path string `json:"path"`
+	Dir  bool   `json:"dir,omitempty"`
+}
+
+// strangerSeen tells which inode of a stranger was carried over and how. Its
+// name may be any bytes, which JSON text cannot hold.
+type strangerSeen struct {
+	Path   []byte `json:"path"`             // below the live path
+	Inode  uint64 `json:"inode"`            // in the old tree
+	Ctime  int64  `json:"ctime,omitempty"`  // of that, when a copy was made
+	Copy   uint64 `json:"copy,omitempty"`   // inode of the copy; 0: a link, the same inode
+	Copied int64  `json:"copied,omitempty"` // ctime of the copy
+}
+
+// decodeJournal reads a journal and refuses one that Commit would not have
+// written.
+func decodeJournal(b []byte) (*journal, error) {
+	var j journal
+	if err := spec.UnmarshalStrict(b, &j); err != nil {
+		return nil, err
+	}
+	if err := j.check(); err != nil {
+		return nil, err
+	}
+	return &j, nil
+}
+
+func (j *journal) check() error {
+	if j.Version != recordVersion {
+		return fmt.Errorf("journal has version %d, this program knows %d", j.Version, recordVersion)
+	}
+	if len(j.ID) != 16 || strings.Trim(j.ID, "0123456789abcdef") != "" {
+		return fmt.Errorf("bad stage id %q", j.ID)
+	}
+	if j.Tree == nil || j.Image == nil {
+		return errors.New("tree or image is missing")
+	}
+	if err := checkTree(j.Tree); err != nil {
+		return fmt.Errorf("tree: %w", err)
+	}
+	if err := checkImage(j.Image); err != nil {
+		return fmt.Errorf("image: %w", err)
+	}
+	if hex, err := digestHex(j.Image.Digest); err != nil || hex != j.Generation || j.Tree.Digest != j.Image.Digest {
+		return errors.New("tree, image and generation do not agree")
+	}
+	return j.checkPaths()
+}
+
+func (j *journal) checkPaths() error {
+	for _, u := range j.Units {
+		if err := u.check(j); err != nil {
+			return err
+		}
+	}
+	for _, p := range j.Parents {
+		if p != generationsName && spec.CheckPath(p) != nil {
+			return fmt.Errorf("bad parent %q", p)
+		}
+	}
+	for _, m := range j.Old {
+		if err := spec.CheckPath(m.Path); err != nil {
+			return fmt.Errorf("old tree: %w", err)
+		}
+	}
+	return nil
+}
+
+// check keeps a unit inside the live tree and the stage.
+func (u unit) check(j *journal) error {
+	if u.Generation {
+		if u.Path != generationsName+"/"+j.Generation || u.Staged != stagedGeneration {
+			return fmt.Errorf("bad generation unit %q", u.Path)
+		}
+		return nil
+	}
+	staged := stagedLive
+	if j.Tree.Live == FlatLive {
+		staged += "/" + u.Path
+		if strings.Contains(u.Path, "/") {
+			return fmt.Errorf("bad unit %q of a flat tree", u.Path)
+		}
+	} else if u.Path != j.Tree.Live {
+		return fmt.Errorf("unit %q is not the tree %q", u.Path, j.Tree.Live)
+	}
+	if spec.CheckPath(u.Path) != nil || u.Staged != staged {
+		return fmt.Errorf("bad unit %q, staged as %q", u.Path, u.Staged)
+	}
+	return nil
+}
