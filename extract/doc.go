@@ -1,0 +1,9 @@
+// Package extract turns netboot images into boot trees on disk.
+//
+// One pull runs through five steps, each in a file of its own: resolve (which
+// manifest, for which platform), layout (which path below the boot directory),
+// plan (what to keep, write and remove), intake (layers into a stage, every
+// byte proved) and the commit, which internal/bootdir does. The other
+// functions of the package report on a boot directory or take a step back in
+// it: List, Status, Verify, Rollback, Unpin and Prune.
+package extract

@@ -1,0 +1,127 @@
+package extract
+
+import (
+	"path"
+	"sort"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// finish checks the image as a whole and returns what its tree holds: the
+// image's entries, hard links as the files they are, and the entry links.
+func (in *intake) finish() ([]spec.Entry, error) {
+	raw := in.allEntries()
+	img := &spec.Image{
+		MediaType: in.target.desc.MediaType, Manifest: in.target.manifest, Config: in.target.config,
+		Sums: in.sumList, HasSums: in.sums != nil, Entries: raw,
+	}
+	if err := spec.FirstError(spec.Check(img)); err != nil {
+		return nil, err
+	}
+	tree, copies := newTreeEntries(raw, in.sums)
+	links := append(tree.linkCopies(copies, in.target.labels), tree.entryLinks(in.target.labels)...)
+	for _, link := range links {
+		if err := in.stage.Symlink(link.Path, link.Target); err != nil {
+			return nil, err
+		}
+	}
+	return tree.list(), nil
+}
+
+func (in *intake) allEntries() []spec.Entry {
+	var all []spec.Entry
+	for i := range in.target.layers {
+		all = append(all, in.entries[i]...)
+	}
+	return all
+}
+
+// treeEntries is the content of a tree by path.
+type treeEntries map[string]spec.Entry
+
+// newTreeEntries turns the entries of layers into those of a tree: parents
+// are spelled out and hard links are files. Unlisted regular files, which the
+// check lets pass only as copies of entry links, are returned apart.
+func newTreeEntries(raw []spec.Entry, sums map[string]string) (t treeEntries, copies []spec.Entry) {
+	t = treeEntries{}
+	for _, e := range raw {
+		if e.Path == "." {
+			continue
+		}
+		e.Layer = 0
+		if e.Type == spec.TypeHardlink {
+			e.Type, e.Target = spec.TypeFile, ""
+		}
+		if _, listed := sums[e.Path]; e.Type == spec.TypeFile && !listed && e.Path != spec.SumsName {
+			copies = append(copies, e)
+			continue
+		}
+		t[e.Path] = e
+		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
+			t[dir] = spec.Entry{Path: dir, Type: spec.TypeDir}
+		}
+	}
+	return t, copies
+}
+
+// linkCopies makes links again of the entry links that a builder had turned
+// into files: to the labelled entrypoint where that is the same file, else to
+// the first file of the directory with the same content.
+func (t treeEntries) linkCopies(copies []spec.Entry, labels map[string]string) []spec.Entry {
+	var added []spec.Entry
+	for _, c := range copies {
+		dir, target := path.Dir(c.Path), ""
+		for _, e := range t.list() {
+			if e.Type == spec.TypeFile && e.SHA256 == c.SHA256 && path.Dir(e.Path) == dir && target == "" {
+				target = path.Base(e.Path)
+			}
+		}
+		for _, l := range spec.EntryLinks() {
+			named := labels[l.Label]
+			if path.Base(c.Path) == l.Name && path.Dir(named) == dir && t[named].SHA256 == c.SHA256 {
+				target = path.Base(named)
+			}
+		}
+		link := spec.Entry{Path: c.Path, Type: spec.TypeSymlink, Target: target}
+		t[c.Path] = link
+		added = append(added, link)
+	}
+	return added
+}
+
+// entryLinks adds the links that machines ask for where the image lacks them,
+// and returns those it added: BOOT and its like from the labels, and for EFI
+// programs a twin that ends in .efi, because firmware that boots over HTTP
+// from a plain web server judges a file by its name.
+func (t treeEntries) entryLinks(labels map[string]string) []spec.Entry {
+	var added []spec.Entry
+	add := func(name, target string) {
+		if _, taken := t[name]; !taken {
+			e := spec.Entry{Path: name, Type: spec.TypeSymlink, Target: target}
+			t[name] = e
+			added = append(added, e)
+		}
+	}
+	for _, l := range spec.EntryLinks() {
+		entrypoint := labels[l.Label]
+		if entrypoint == "" {
+			continue
+		}
+		link := spec.LinkFor(entrypoint, l.Name)
+		add(link, path.Base(entrypoint))
+		if strings.EqualFold(path.Ext(entrypoint), ".efi") {
+			add(link+".efi", path.Base(entrypoint))
+		}
+	}
+	return added
+}
+
+func (t treeEntries) list() []spec.Entry {
+	all := make([]spec.Entry, 0, len(t))
+	for _, e := range t {
+		all = append(all, e)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Path < all[j].Path })
+	return all
+}

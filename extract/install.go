@@ -1,0 +1,247 @@
+package extract
+
+import (
+	"context"
+	"fmt"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+)
+
+// install makes one live tree equal to one manifest, or in a dry run says
+// what that would take.
+func (p *puller) install(ctx context.Context, src transport.Source, m *meter, t *target, base bootdir.Tree, top ocispec.Descriptor) error {
+	labels, err := withSet(t.labels, p.opts.Set)
+	if err != nil {
+		return err
+	}
+	live, err := livePath(p.opts.Layout, labels)
+	if err != nil {
+		return err
+	}
+	if err := p.claim(live, t.desc.Digest.String()); err != nil {
+		return err
+	}
+	if err := p.dir.CheckLive(live); err != nil {
+		return err
+	}
+	cur, err := p.dir.Tree(live)
+	if err != nil {
+		return err
+	}
+	if cur != nil && cur.Pinned {
+		p.opts.logf("%s is pinned to %s by a rollback; nbextract unpin lets it follow %q again", live, cur.Digest, base.Reference)
+		p.unchangedReport(cur, top, m)
+		return nil
+	}
+	if err := p.refuseDowngrade(t, cur, base.Reference); err != nil {
+		return err
+	}
+	next := base
+	next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platform.String()
+	next.Created, next.Mode = t.config.Created, p.mode(cur)
+	return p.apply(ctx, &job{src: src, meter: m, target: t, cur: cur, next: &next, top: top})
+}
+
+// job is one tree on its way from what is recorded to what is wanted.
+type job struct {
+	src    transport.Source
+	meter  *meter
+	target *target
+	cur    *bootdir.Tree // nil for a first install
+	next   *bootdir.Tree
+	top    ocispec.Descriptor
+	pin    bool
+}
+
+func (p *puller) mode(cur *bootdir.Tree) bootdir.LiveMode {
+	switch {
+	case p.opts.Live != "":
+		return p.opts.Live
+	case cur != nil:
+		return cur.Mode
+	}
+	return bootdir.ModeDir
+}
+
+// apply plans, and unless this is a dry run stages and commits.
+func (p *puller) apply(ctx context.Context, j *job) error {
+	damaged, err := p.damaged(ctx, j.cur)
+	if err != nil {
+		return err
+	}
+	if j.cur != nil && j.cur.Digest == j.next.Digest && j.cur.Mode == j.next.Mode && len(damaged) == 0 {
+		return p.adoptRecord(j)
+	}
+	known, err := indexLayers(p.dir)
+	if err != nil {
+		return err
+	}
+	if p.opts.DryRun {
+		return p.preview(ctx, j, known, damaged)
+	}
+	return p.commit(ctx, j, known, damaged)
+}
+
+// damaged lists the managed paths of a tree that are not as recorded.
+func (p *puller) damaged(ctx context.Context, cur *bootdir.Tree) (map[string]bool, error) {
+	if cur == nil {
+		return nil, nil
+	}
+	problems, err := p.dir.Drift(ctx, cur, p.opts.Checksum)
+	damaged := map[string]bool{}
+	for _, problem := range problems {
+		damaged[problem.Path] = true
+	}
+	return damaged, err
+}
+
+// adoptRecord handles a reference that moved without changing this tree, such
+// as an index in which another platform was replaced.
+func (p *puller) adoptRecord(j *job) error {
+	updated := *j.cur
+	updated.Reference, updated.Scheme, updated.TagDigest = j.next.Reference, j.next.Scheme, j.next.TagDigest
+	updated.Layout, updated.Set, updated.Selection = j.next.Layout, j.next.Set, j.next.Selection
+	updated.Pinned = j.pin
+	if !p.opts.DryRun {
+		if err := p.dir.UpdateTree(&updated); err != nil {
+			return err
+		}
+	}
+	p.unchangedReport(&updated, j.top, j.meter)
+	return nil
+}
+
+// preview reads what a plan needs, which is the checksum list, and reports.
+func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
+	in := newIntake(j.src, j.target, known, nowhere{}, nil)
+	if err := in.findSums(ctx); err != nil {
+		return err
+	}
+	want, complete := in.foreseen()
+	plan := newPlan(j.next.Live, j.next.Digest, want, recorded(p.dir, j.cur), damaged, complete, p.dir)
+	r := p.newReport(j.next, j.top, j.meter)
+	r.DryRun, r.Plan, r.Itemized = true, plan, plan
+	r.Changed = plan.Changes()
+	countPlan(&r, plan)
+	p.report.Trees = append(p.report.Trees, r)
+	return nil
+}
+
+// commit stages the whole tree and swaps it in.
+func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
+	if err := p.room(j.target, known); err != nil {
+		return err
+	}
+	stage, err := p.dir.Begin(ctx, j.next.Live)
+	if err != nil {
+		return err
+	}
+	defer stage.Discard()
+	in := newIntake(j.src, j.target, known, dirStage{stage}, p.opts.Progress)
+	if err := in.findSums(ctx); err != nil {
+		return err
+	}
+	have := recorded(p.dir, j.cur)
+	want, _ := in.foreseen()
+	if err := in.reuse(newPlan(j.next.Live, j.next.Digest, want, have, damaged, false, p.dir)); err != nil {
+		return err
+	}
+	if err := in.readRest(ctx); err != nil {
+		return err
+	}
+	entries, err := in.finish()
+	if err != nil {
+		return err
+	}
+	j.next.Pinned = j.pin
+	result, err := stage.Commit(ctx, j.image(in, entries), j.next)
+	if err != nil {
+		return fmt.Errorf("install %q: %w", j.next.Live, err)
+	}
+	for _, w := range result.Warnings {
+		p.opts.logf("%s: %s", j.next.Live, w)
+	}
+	r := p.newReport(j.next, j.top, j.meter)
+	r.Changed = result.Changed
+	r.Files = FileCounts{Written: result.Written, Kept: result.Kept, Removed: result.Removed}
+	r.Bytes.Reused = in.reusedBytes(entries)
+	r.Itemized = newPlan(j.next.Live, j.next.Digest, entries, have, damaged, true, p.dir)
+	p.report.Trees = append(p.report.Trees, r)
+	return nil
+}
+
+// room asks for space before the first byte is fetched. Layers declare what
+// they unpack to; for those that do not, the size of the blob is the least.
+func (p *puller) room(t *target, known layerIndex) error {
+	var bytes, inodes int64
+	for i, l := range t.manifest.Layers {
+		if _, ok := known[t.layers[i].DiffID]; ok {
+			continue
+		}
+		size := l.Size
+		if bound, declared, err := spec.LayerBound(l); err == nil && declared {
+			size = bound
+		}
+		bytes += size
+		inodes++
+	}
+	return p.dir.Space(bytes, inodes)
+}
+
+func (j *job) image(in *intake, entries []spec.Entry) *bootdir.Image {
+	t := j.target
+	for i := range t.layers {
+		t.layers[i].Entries = in.entries[i]
+	}
+	return &bootdir.Image{
+		Digest: t.desc.Digest.String(), MediaType: t.desc.MediaType,
+		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platform.String(),
+		Labels: t.labels, Created: t.config.Created, Layers: t.layers, Entries: entries,
+	}
+}
+
+// newReport starts the report of a tree with what the meter says.
+func (p *puller) newReport(t *bootdir.Tree, top ocispec.Descriptor, m *meter) TreeReport {
+	r := TreeReport{Reference: t.Reference, Digest: t.Digest, Platform: t.Platform, Path: t.Live, Pinned: t.Pinned, DryRun: p.opts.DryRun}
+	if spec.IsIndex(top.MediaType) {
+		r.IndexDigest = top.Digest.String()
+	}
+	m.read(&r)
+	return r
+}
+
+func (p *puller) unchangedReport(t *bootdir.Tree, top ocispec.Descriptor, m *meter) {
+	r := p.newReport(t, top, m)
+	r.Files.Kept = len(t.Files)
+	for _, f := range t.Files {
+		r.Bytes.Reused += f.Size
+	}
+	p.report.Trees = append(p.report.Trees, r)
+}
+
+func countPlan(r *TreeReport, plan *Plan) {
+	for _, it := range plan.Items {
+		if it.Type != spec.TypeFile {
+			continue
+		}
+		switch it.Op {
+		case OpWrite:
+			r.Files.Written++
+		case OpRemove:
+			r.Files.Removed++
+		default:
+			r.Files.Kept++
+		}
+	}
+}
+
+// dirStage lets an intake write into a bootdir stage.
+type dirStage struct{ *bootdir.Stage }
+
+func (s dirStage) Create(path string, size int64) (stagedFile, error) {
+	return s.Stage.Create(path, size)
+}

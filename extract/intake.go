@@ -1,0 +1,396 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"sort"
+
+	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+)
+
+// intake reads the layers of one image and hands their content to a stage,
+// proving all of it on the way: blob digest and size by the transport, diff
+// ID, and every file against SHA256SUM.
+type intake struct {
+	src      transport.Source
+	target   *target
+	known    layerIndex
+	stage    stager
+	progress transport.Progress
+
+	sums    map[string]string // path → sha256; nil until SHA256SUM was found
+	sumList []spec.Sum
+	entries map[int][]spec.Entry // by layer, as they stand in it
+	staged  map[string]spec.Entry
+	seen    map[string]spec.EntryType // every path so far, parents included
+	reused  map[string]bool           // files that the boot directory had
+	count   int
+}
+
+// stager is where content goes: a bootdir stage, or nowhere in a dry run.
+type stager interface {
+	Reuse(path, sha256 string, size int64) (bool, error)
+	Create(path string, size int64) (stagedFile, error)
+	Link(path, staged string) error
+	Mkdir(path string) error
+	Symlink(path, target string) error
+}
+
+// stagedFile is a file of a stage that is being written. Close proves that it
+// holds what sha256 says, as read back from the disk.
+type stagedFile interface {
+	io.Writer
+	Close(sha256 string) error
+	Abort()
+}
+
+func newIntake(src transport.Source, t *target, known layerIndex, s stager, p transport.Progress) *intake {
+	return &intake{
+		src: src, target: t, known: known, stage: s, progress: p,
+		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, seen: map[string]spec.EntryType{},
+		reused: map[string]bool{},
+	}
+}
+
+// order lists the layers by size: the checksum list, which decides what else
+// is needed, is found early whoever built the image.
+func (in *intake) order() []int {
+	order := make([]int, len(in.target.layers))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool {
+		return in.target.layers[order[a]].Size < in.target.layers[order[b]].Size
+	})
+	return order
+}
+
+// findSums reads layers until SHA256SUM turned up. A layer that is recorded
+// is not read: the image it came from was proved to hold exactly what its
+// SHA256SUM lists.
+func (in *intake) findSums(ctx context.Context) error {
+	for _, i := range in.order() {
+		if sums, ok := in.known.sumsOf(in.target.layers[i].DiffID); ok {
+			in.setSums(sums)
+			return nil
+		}
+		if _, ok := in.known[in.target.layers[i].DiffID]; ok {
+			continue
+		}
+		if err := in.readLayer(ctx, i); err != nil {
+			return err
+		}
+		if in.sums != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (in *intake) setSums(list []spec.Sum) {
+	in.sumList, in.sums = list, make(map[string]string, len(list))
+	for _, s := range list {
+		in.sums[s.Path] = s.SHA256
+	}
+}
+
+// reuse takes from the boot directory what the plan believes to be there. What
+// turns out to be damaged is left to the layers.
+func (in *intake) reuse(p *Plan) error {
+	for i, it := range p.Items {
+		if it.Type != spec.TypeFile || (it.Op != OpKeep && it.Op != OpLink) {
+			continue
+		}
+		if _, done := in.staged[it.Path]; done {
+			continue
+		}
+		ok, err := in.stage.Reuse(it.Path, it.SHA256, -1)
+		if err != nil {
+			return fmt.Errorf("reuse %q: %w", it.Path, err)
+		}
+		if !ok {
+			p.Items[i].Op = OpWrite
+			continue
+		}
+		in.staged[it.Path] = spec.Entry{Path: it.Path, Type: spec.TypeFile, SHA256: it.SHA256}
+		in.reused[it.Path] = true
+	}
+	return nil
+}
+
+// readRest brings in every layer that was not read yet. A recorded layer whose
+// files are all at hand is replayed from the record.
+func (in *intake) readRest(ctx context.Context) error {
+	for _, i := range in.order() {
+		if in.entries[i] != nil {
+			continue
+		}
+		replayed, err := in.replay(i)
+		if err == nil && !replayed {
+			err = in.readLayer(ctx, i)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *intake) replay(layer int) (bool, error) {
+	known, ok := in.known[in.target.layers[layer].DiffID]
+	if !ok {
+		return false, nil
+	}
+	for _, e := range known.layer.Entries {
+		if e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
+			continue
+		}
+		if have, ok := in.staged[e.Path]; !in.isEntryLinkCopy(e) && (!ok || have.SHA256 != e.SHA256) {
+			return false, nil
+		}
+	}
+	in.entries[layer] = []spec.Entry{}
+	for _, e := range known.layer.Entries {
+		e.Layer = layer
+		if err := in.fits(e); err != nil {
+			return false, err
+		}
+		in.entries[layer] = append(in.entries[layer], e)
+		if err := in.place(e); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// place stages an entry that carries no content of its own.
+func (in *intake) place(e spec.Entry) error {
+	switch e.Type {
+	case spec.TypeDir:
+		if e.Path == "." {
+			return nil
+		}
+		return in.stage.Mkdir(e.Path)
+	case spec.TypeSymlink:
+		return in.stage.Symlink(e.Path, e.Target)
+	}
+	return nil
+}
+
+// readLayer streams one layer: blob → decompression → entries → stage.
+func (in *intake) readLayer(ctx context.Context, layer int) (err error) {
+	desc := in.target.manifest.Layers[layer]
+	blob, err := in.src.Blob(ctx, desc)
+	if err != nil {
+		return fmt.Errorf("fetch layer %s: %w", desc.Digest, err)
+	}
+	defer blob.Close()
+	lr, err := archive.NewLayerReader(ctx, in.watch(blob, layer), desc, layer)
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	defer lr.Close()
+	in.entries[layer] = []spec.Entry{}
+	for {
+		e, err := lr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = in.take(ctx, lr, e)
+		}
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", desc.Digest, err)
+		}
+	}
+	// The blob's own digest is known only at its very end.
+	if _, err := io.Copy(io.Discard, blob); err != nil {
+		return fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	if want := in.target.layers[layer].DiffID; lr.DiffID().String() != want {
+		return spec.Refuse(spec.RuleDiffID, "", "layer %s unpacks to %s, its config promises %s", desc.Digest, lr.DiffID(), want)
+	}
+	return nil
+}
+
+// take stages one entry of a layer and remembers it for the final check.
+func (in *intake) take(ctx context.Context, content io.Reader, e spec.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := in.fits(e); err != nil {
+		return err
+	}
+	var err error
+	switch e.Type {
+	case spec.TypeFile:
+		err = in.takeFile(content, &e)
+	case spec.TypeHardlink:
+		err = in.takeHardlink(&e)
+	default:
+		err = in.place(e)
+	}
+	if err != nil {
+		return err
+	}
+	in.entries[e.Layer] = append(in.entries[e.Layer], e)
+	return nil
+}
+
+// fits refuses what cannot be staged at all; the rest is left to the check of
+// the whole image, which reports every violation.
+func (in *intake) fits(e spec.Entry) error {
+	if in.count++; in.count > spec.MaxEntries {
+		return spec.Refuse(spec.RuleEntryCount, e.Path, "the image has more than %d entries", spec.MaxEntries)
+	}
+	if e.Path == "." {
+		return nil
+	}
+	for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
+		if t, ok := in.seen[dir]; ok && t != spec.TypeDir {
+			return spec.Refuse(spec.RulePathParent, e.Path, "%q above it is no directory", dir)
+		}
+		in.seen[dir] = spec.TypeDir
+	}
+	if t, ok := in.seen[e.Path]; ok && (t != spec.TypeDir || e.Type != spec.TypeDir) {
+		return spec.Refuse(spec.RulePathTwice, e.Path, "the path occurs twice")
+	}
+	in.seen[e.Path] = e.Type
+	return nil
+}
+
+func (in *intake) takeHardlink(e *spec.Entry) error {
+	target, ok := in.staged[e.Target]
+	if !ok {
+		return spec.Refuse(spec.RuleLinkDangling, e.Path, "hard link to %q, which is no file that came before it", e.Target)
+	}
+	if want, listed := in.sums[e.Path]; in.sums != nil && listed && want != target.SHA256 {
+		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its content does not match SHA256SUM")
+	}
+	e.SHA256, e.Size = target.SHA256, target.Size
+	if _, done := in.staged[e.Path]; done {
+		return nil
+	}
+	if err := in.stage.Link(e.Path, e.Target); err != nil {
+		return err
+	}
+	in.staged[e.Path] = *e
+	return nil
+}
+
+func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
+	if e.Path == spec.SumsName {
+		return in.takeSums(content, e)
+	}
+	want, listed := in.sums[e.Path]
+	if in.sums != nil && !listed && !in.isEntryLinkCopy(*e) {
+		return spec.Refuse(spec.RuleSumsUnlisted, e.Path, "SHA256SUM does not list it")
+	}
+	_, have := in.staged[e.Path]
+	var err error
+	if have || in.sums != nil && !listed {
+		e.SHA256, err = hashOf(content)
+	} else {
+		e.SHA256, err = in.write(content, *e, want)
+	}
+	if err != nil {
+		return err
+	}
+	if listed && want != e.SHA256 {
+		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its sha256 is %s, SHA256SUM says %s", e.SHA256, want)
+	}
+	if listed || in.sums == nil {
+		in.staged[e.Path] = *e
+	}
+	return nil
+}
+
+// takeSums stages the checksum list and reads it.
+func (in *intake) takeSums(content io.Reader, e *spec.Entry) error {
+	if e.Size > spec.MaxSumsSize {
+		return spec.Refuse(spec.RuleDocumentSize, e.Path, "it is %d bytes long, at most %d are accepted", e.Size, int64(spec.MaxSumsSize))
+	}
+	body, err := io.ReadAll(content)
+	if err != nil {
+		return err
+	}
+	list, err := spec.ParseSums(body)
+	if err != nil {
+		return err
+	}
+	e.SHA256 = sha256Hex(body)
+	if _, have := in.staged[e.Path]; !have {
+		f, err := in.stage.Create(e.Path, e.Size)
+		if err != nil {
+			return err
+		}
+		if _, err := f.Write(body); err != nil {
+			f.Abort()
+			return err
+		}
+		if err := f.Close(e.SHA256); err != nil {
+			return err
+		}
+	}
+	in.staged[e.Path] = *e
+	if in.sums == nil {
+		in.setSums(list)
+	}
+	return nil
+}
+
+// isEntryLinkCopy says whether a regular file may be a builder's copy of an
+// entrypoint link. The final check compares it with the file it stands for.
+func (in *intake) isEntryLinkCopy(e spec.Entry) bool {
+	if _, listed := in.sums[e.Path]; listed {
+		return false
+	}
+	for _, l := range spec.EntryLinks() {
+		if path.Base(e.Path) == l.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// foreseen lists what the tree will hold as far as it is known before the
+// payload is read: the listed files and, from recorded layers, all the rest.
+// complete says that nothing is missing from it.
+func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
+	var raw []spec.Entry
+	complete = true
+	for i, l := range in.target.layers {
+		if known, ok := in.known[l.DiffID]; ok {
+			raw = append(raw, known.layer.Entries...)
+		} else if in.entries[i] != nil {
+			raw = append(raw, in.entries[i]...)
+		} else {
+			complete = false
+		}
+	}
+	tree, copies := newTreeEntries(raw, in.sums)
+	for p, sum := range in.sums {
+		if _, ok := tree[p]; !ok {
+			tree[p] = spec.Entry{Path: p, Type: spec.TypeFile, SHA256: sum}
+		}
+	}
+	tree.linkCopies(copies, in.target.labels)
+	tree.entryLinks(in.target.labels)
+	return tree.list(), complete
+}
+
+// reusedBytes adds up the files that came from the boot directory itself.
+func (in *intake) reusedBytes(entries []spec.Entry) int64 {
+	var n int64
+	for _, e := range entries {
+		if in.reused[e.Path] {
+			n += e.Size
+		}
+	}
+	return n
+}

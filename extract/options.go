@@ -1,0 +1,55 @@
+package extract
+
+import (
+	"time"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+// Options say where and how boot trees are laid out. The zero value of every
+// field but Dir is a usable default.
+type Options struct {
+	// Dir is the boot directory; it is created when missing.
+	Dir string
+	// Platforms are platform names as spec.ParsePlatform takes them, or the
+	// single word "all". Empty means the only candidate of each image.
+	Platforms []string
+	// Layout is a preset ("default", "flat") or a template such as
+	// "{os.name}/{os.version}/{os.arch}". Empty means "default".
+	Layout string
+	// Set overrides netboot labels for the layout: "os.name" → "fedora".
+	Set map[string]string
+	// Live says what stands at a live path: a directory or a link to a
+	// generation. Empty means what is there already, else a directory.
+	Live bootdir.LiveMode
+	// Keep is the number of generations to keep for each tree, the live one
+	// included; 0 means bootdir.DefaultKeep.
+	Keep int
+	// DryRun reports what would be done and changes nothing.
+	DryRun bool
+	// Checksum judges managed files by content instead of by size, times and
+	// inode number.
+	Checksum bool
+	// AllowDowngrade accepts an image older than the installed one.
+	AllowDowngrade bool
+	// AllowGap accepts a moment without a live path where the filesystem
+	// cannot exchange a directory with a link.
+	AllowGap bool
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log takes lines for the operator, such as warnings; nil drops them.
+	Log func(format string, args ...any)
+	// Progress is told of the bytes of long transfers; nil drops them.
+	Progress transport.Progress
+}
+
+func (o Options) logf(format string, args ...any) {
+	if o.Log != nil {
+		o.Log(format, args...)
+	}
+}
+
+func (o Options) bootdir() bootdir.Options {
+	return bootdir.Options{Keep: o.Keep, AllowGap: o.AllowGap, Now: o.Now, Log: o.logf}
+}

@@ -1,0 +1,188 @@
+package extract
+
+import (
+	"context"
+	"fmt"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+)
+
+// Pull brings the boot trees of the references below o.Dir up to date and
+// reports on each. A reference is asked for with one request; what is
+// unchanged and undamaged costs nothing more. The trees are handled one after
+// another; the first that fails ends the pull, and the report still tells of
+// those before it.
+//
+// Errors are *spec.Refusal for content that is not accepted, *PlatformError
+// for the choice of a platform, *transport.NotFoundError, and
+// *bootdir.LockedError while another run works on the directory.
+func Pull(ctx context.Context, c *transport.Client, refs []transport.Reference, o Options) (*Report, error) {
+	report := &Report{Trees: []TreeReport{}}
+	if _, err := layoutTemplate(o.Layout); err != nil {
+		return report, err
+	}
+	dir, err := openDir(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	defer dir.Close()
+	p := &puller{dir: dir, opts: o, report: report, claimed: map[string]string{}}
+	for _, ref := range refs {
+		if err := p.pull(ctx, c, ref); err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}
+
+func openDir(ctx context.Context, o Options) (*bootdir.Dir, error) {
+	if o.DryRun {
+		return bootdir.View(o.Dir)
+	}
+	return bootdir.Open(ctx, o.Dir, o.bootdir())
+}
+
+// puller is the state of one run over one boot directory.
+type puller struct {
+	dir     *bootdir.Dir
+	opts    Options
+	report  *Report
+	claimed map[string]string // live path → manifest digest of this run
+}
+
+func (p *puller) pull(ctx context.Context, c *transport.Client, ref transport.Reference) error {
+	src, err := c.Source(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	m := &meter{src: src}
+	top, err := src.Resolve(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := p.unchanged(ctx, ref, top, m)
+	if err != nil || done {
+		return err
+	}
+	r := &resolver{src: src, mem: p.dir, ref: ref.String()}
+	targets, err := r.resolve(ctx, top, p.opts.Platforms)
+	if err != nil {
+		return err
+	}
+	base := bootdir.Tree{
+		Reference: ref.String(), Scheme: src.Scheme(), TagDigest: top.Digest.String(),
+		Layout: layoutName(p.opts.Layout), Set: p.opts.Set,
+		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms), Platforms: platformNames(targets)},
+	}
+	for i := range targets {
+		if err := p.install(ctx, src, m, &targets[i], base, top); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unchanged answers a run over a tag that did not move: every tree that this
+// reference, selection and layout made last time is still there and whole.
+func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top ocispec.Descriptor, m *meter) (bool, error) {
+	trees, err := p.made(ref)
+	if err != nil || len(trees) == 0 {
+		return false, err
+	}
+	missing := map[string]bool{}
+	for _, name := range trees[0].Selection.Platforms {
+		missing[name] = true
+	}
+	for i := range trees {
+		delete(missing, trees[i].Platform)
+		if trees[i].TagDigest != top.Digest.String() || trees[i].Pinned {
+			return false, nil
+		}
+		problems, err := p.dir.Drift(ctx, &trees[i], p.opts.Checksum)
+		if err != nil {
+			return false, err
+		}
+		for _, problem := range problems {
+			p.opts.logf("%s: %q: %s", trees[i].Live, problem.Path, problem.What)
+		}
+		if len(problems) > 0 {
+			return false, nil
+		}
+	}
+	if len(missing) > 0 {
+		return false, nil
+	}
+	for i := range trees {
+		p.unchangedReport(&trees[i], top, m)
+	}
+	return true, nil
+}
+
+// made lists the trees that the same question made before.
+func (p *puller) made(ref transport.Reference) ([]bootdir.Tree, error) {
+	all, err := p.dir.Trees()
+	if err != nil {
+		return nil, err
+	}
+	var made []bootdir.Tree
+	for _, t := range all {
+		if t.Reference == ref.String() && t.Selection.Spec == selectionName(p.opts.Platforms) &&
+			t.Layout == layoutName(p.opts.Layout) && equalMaps(t.Set, p.opts.Set) &&
+			(p.opts.Live == "" || p.opts.Live == t.Mode) {
+			made = append(made, t)
+		}
+	}
+	return made, nil
+}
+
+// claim refuses two references of one run that want the same live path for
+// different content.
+func (p *puller) claim(live, digest string) error {
+	if other, taken := p.claimed[live]; taken && other != digest {
+		return &usageError{
+			msg:  fmt.Sprintf("two images of this run belong at %q: manifests %s and %s", live, other, digest),
+			hint: "give them paths of their own with --layout or --set",
+		}
+	}
+	p.claimed[live] = digest
+	return nil
+}
+
+// refuseDowngrade compares the creation times of two images of one reference.
+func (p *puller) refuseDowngrade(t *target, cur *bootdir.Tree, ref string) error {
+	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Created == nil || t.config.Created == nil {
+		return nil
+	}
+	if !t.config.Created.Before(*cur.Created) {
+		return nil
+	}
+	r := spec.Refuse(spec.RuleDowngrade, "", "%q now names an image created %s, older than the installed one of %s",
+		ref, t.config.Created.UTC().Format("2006-01-02T15:04:05Z"), cur.Created.UTC().Format("2006-01-02T15:04:05Z"))
+	r.Advice = "if this step back is wanted, pull with --allow-downgrade"
+	return r
+}
+
+func platformNames(targets []target) []string {
+	names := make([]string, len(targets))
+	for i, t := range targets {
+		names[i] = t.platform.String()
+	}
+	return names
+}
+
+func equalMaps(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || w != v {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,55 @@
+package extract
+
+import "github.com/nbpack/nbpack/internal/transport"
+
+// Report is what a pull did, or in a dry run would do. Its JSON form is the
+// output of "nbextract pull --json".
+type Report struct {
+	Trees []TreeReport `json:"trees"`
+}
+
+// TreeReport tells of one boot tree.
+type TreeReport struct {
+	Reference   string `json:"reference"`
+	Digest      string `json:"digest"`                 // manifest of the platform
+	IndexDigest string `json:"index_digest,omitempty"` // what the reference names, where that is an index
+	Platform    string `json:"platform"`
+	Path        string `json:"path"` // live path below the boot directory
+	// Changed is about this tree, not about the index it came from.
+	Changed bool       `json:"changed"`
+	Pinned  bool       `json:"pinned,omitempty"`
+	DryRun  bool       `json:"dry_run,omitempty"`
+	Files   FileCounts `json:"files"`
+	Bytes   ByteCounts `json:"bytes"`
+	// Requests counts every HTTP request made for this tree.
+	Requests int   `json:"requests"`
+	Plan     *Plan `json:"plan,omitempty"` // dry runs only
+	Itemized *Plan `json:"-"`
+}
+
+// FileCounts counts regular files: written anew, kept from what the boot
+// directory had, and removed.
+type FileCounts struct {
+	Written int `json:"written"`
+	Kept    int `json:"kept"`
+	Removed int `json:"removed"`
+}
+
+// ByteCounts counts bytes of response bodies and bytes of kept files.
+type ByteCounts struct {
+	Fetched int64 `json:"fetched"`
+	Reused  int64 `json:"reused"`
+}
+
+// meter tells how much a source was used since the last reading.
+type meter struct {
+	src  transport.Source
+	last transport.Usage
+}
+
+func (m *meter) read(r *TreeReport) {
+	now := m.src.Usage()
+	r.Requests = now.Requests - m.last.Requests
+	r.Bytes.Fetched = now.Bytes - m.last.Bytes
+	m.last = now
+}

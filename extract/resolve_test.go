@@ -1,0 +1,73 @@
+package extract
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+func TestChoose(t *testing.T) {
+	mixed := []string{"linux/amd64", "linux/arm64", "linux/arm/v7"}
+	for _, tc := range []struct {
+		name   string
+		have   []string
+		wanted []string
+		want   string // chosen platforms
+		code   int
+	}{
+		{"the only one", mixed[:1], nil, "linux/amd64", 0},
+		{"never the host's", mixed, nil, "", 2},
+		{"nothing there", nil, nil, "", 4},
+		{"all", mixed, []string{"all"}, "linux/amd64 linux/arm64 linux/arm/v7", 0},
+		{"alias", mixed, []string{"x86_64"}, "linux/amd64", 0},
+		{"alias of arm", mixed, []string{"armhf"}, "linux/arm/v7", 0},
+		{"two, in the order asked for", mixed, []string{"aarch64", "amd64"}, "linux/arm64 linux/amd64", 0},
+		{"the same twice", mixed, []string{"aarch64", "arm64"}, "linux/arm64", 0},
+		{"none", mixed, []string{"riscv64"}, "", 4},
+		{"one of two missing", mixed, []string{"amd64", "riscv64"}, "", 4},
+		{"ambiguous", []string{"linux/amd64", "linux/amd64"}, []string{"amd64"}, "", 2},
+		{"not a platform", mixed, []string{"toaster!"}, "", 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var have []candidate
+			for _, name := range tc.have {
+				p, err := spec.ParsePlatform(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				have = append(have, candidate{platform: p})
+			}
+			chosen, err := choose("ref", have, tc.wanted)
+			var got []string
+			for _, c := range chosen {
+				got = append(got, c.platform.String())
+			}
+			if strings.Join(got, " ") != tc.want || exitCode(err) != tc.code {
+				t.Errorf("got %q, %v (code %d), want %q, code %d", got, err, exitCode(err), tc.want, tc.code)
+			}
+			if err != nil && tc.code == 2 && len(tc.have) == 3 && tc.wanted == nil && !strings.Contains(err.Error(), "linux/arm/v7") {
+				t.Errorf("the error does not list the candidates: %v", err)
+			}
+		})
+	}
+}
+
+func TestOnlyMarked(t *testing.T) {
+	plain, marked := candidate{}, candidate{marked: true}
+	if got := onlyMarked([]candidate{plain, plain}); len(got) != 2 {
+		t.Errorf("without marks %d of 2 are left", len(got))
+	}
+	if got := onlyMarked([]candidate{plain, marked, plain}); len(got) != 1 || !got[0].marked {
+		t.Errorf("a mixed index leaves %v", got)
+	}
+}
+
+func TestSelectionName(t *testing.T) {
+	if a, b := selectionName([]string{"x86_64", "armhf"}), selectionName([]string{"linux/amd64", "linux/arm/v7"}); a != b {
+		t.Errorf("two spellings of one choice differ: %q, %q", a, b)
+	}
+	if selectionName(nil) == selectionName([]string{"all"}) {
+		t.Error("no choice and all are the same")
+	}
+}

@@ -1,0 +1,129 @@
+package extract
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+// Rollback puts an earlier generation of a tree back and pins it, so that
+// pulls leave it alone until Unpin. live may be empty where the directory has
+// one tree only; to is a digest or a beginning of one, empty for the
+// generation before the live one. Every file is hashed before it counts again;
+// what is damaged is fetched by digest from where the tree came from.
+func Rollback(ctx context.Context, c *transport.Client, o Options, live, to string) (*TreeReport, error) {
+	dir, err := openDir(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	cur, err := pickTree(dir, o.Dir, live)
+	if err != nil {
+		return nil, err
+	}
+	gen, err := pickGeneration(dir, cur, to)
+	if err != nil {
+		return nil, err
+	}
+	src := &lateSource{client: c, ref: cur.Reference}
+	defer src.Close()
+	desc := ocispec.Descriptor{Digest: digest.Digest(gen.Digest), Size: -1}
+	t, err := (&resolver{src: src, mem: dir, ref: cur.Reference}).load(ctx, desc)
+	if err != nil {
+		return nil, fmt.Errorf("roll %q back: %w", cur.Live, err)
+	}
+	next := *cur
+	next.Digest, next.Created, next.Platform, next.Pinned = gen.Digest, t.config.Created, t.platform.String(), true
+	// Not what the reference names now: once unpinned, the next pull must see
+	// that something is left to do.
+	next.TagDigest = gen.Digest
+	p := &puller{dir: dir, opts: o, report: &Report{}}
+	err = p.apply(ctx, &job{src: src, meter: &meter{src: src}, target: t, cur: cur, next: &next, top: t.desc, pin: true})
+	if err != nil {
+		return nil, err
+	}
+	return &p.report.Trees[0], nil
+}
+
+// Unpin lets a tree follow its reference again; the next pull brings it up to
+// date. live may be empty where the directory has one tree only. It returns
+// the tree's live path.
+func Unpin(ctx context.Context, o Options, live string) (string, error) {
+	dir, err := openDir(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	t, err := pickTree(dir, o.Dir, live)
+	if err != nil || !t.Pinned || o.DryRun {
+		return live, err
+	}
+	t.Pinned = false
+	return t.Live, dir.UpdateTree(t)
+}
+
+// Prune removes the generations that neither o.Keep nor the grace time
+// protects, and returns their digests.
+func Prune(ctx context.Context, o Options) ([]string, error) {
+	dir, err := openDir(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	keep := o.Keep
+	if keep == 0 {
+		keep = bootdir.DefaultKeep
+	}
+	return dir.Prune(ctx, keep, bootdir.DefaultGrace)
+}
+
+// pickTree finds the tree at a live path, or the only one.
+func pickTree(dir *bootdir.Dir, name, live string) (*bootdir.Tree, error) {
+	trees, err := dir.Trees()
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for i := range trees {
+		if trees[i].Live == live || live == "" && len(trees) == 1 {
+			return &trees[i], nil
+		}
+		paths = append(paths, trees[i].Live)
+	}
+	switch {
+	case len(trees) == 0:
+		return nil, &notFoundError{msg: fmt.Sprintf("%q holds no boot tree", name), hint: "nbextract pull IMAGE -d DIR lays one out"}
+	case live == "":
+		return nil, &usageError{msg: fmt.Sprintf("%q holds several boot trees", name), hint: "name one: " + strings.Join(paths, ", ")}
+	}
+	return nil, &notFoundError{msg: fmt.Sprintf("%q holds no boot tree %q", name, live), hint: "there are: " + strings.Join(paths, ", ")}
+}
+
+// pickGeneration finds the generation to go back to in a tree's history.
+func pickGeneration(dir *bootdir.Dir, t *bootdir.Tree, to string) (bootdir.Generation, error) {
+	hex := strings.TrimPrefix(to, "sha256:")
+	var found []bootdir.Generation
+	for _, g := range t.History {
+		if g.Digest == t.Digest && to == "" {
+			continue
+		}
+		if strings.HasPrefix(digest.Digest(g.Digest).Encoded(), hex) || g.Digest == to {
+			found = append(found, g)
+		}
+	}
+	switch {
+	case len(found) == 0 && to == "":
+		return bootdir.Generation{}, &notFoundError{msg: fmt.Sprintf("%q has no earlier generation", t.Live), hint: "nbextract status lists the generations of each tree"}
+	case len(found) == 0:
+		return bootdir.Generation{}, &notFoundError{msg: fmt.Sprintf("%q has no generation %q", t.Live, to), hint: "nbextract status lists the generations of each tree"}
+	case len(found) > 1 && to != "" && found[0].Digest != found[1].Digest:
+		return bootdir.Generation{}, &usageError{msg: fmt.Sprintf("several generations of %q begin with %q", t.Live, to)}
+	}
+	return found[0], nil
+}

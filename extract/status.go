@@ -1,0 +1,87 @@
+package extract
+
+import (
+	"context"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+)
+
+// TreeStatus is what the record says of one boot tree, and what a look at the
+// tree found.
+type TreeStatus struct {
+	Path      string            `json:"path"`
+	Reference string            `json:"reference"`
+	Digest    string            `json:"digest"`
+	TagDigest string            `json:"tag_digest"`
+	Platform  string            `json:"platform"`
+	Mode      bootdir.LiveMode  `json:"mode"`
+	Pinned    bool              `json:"pinned"`
+	Created   *time.Time        `json:"created,omitempty"` // of the image
+	Installed time.Time         `json:"installed"`
+	Files     int               `json:"files"`
+	Bytes     int64             `json:"bytes"`
+	History   []Generation      `json:"generations"`
+	Problems  []bootdir.Problem `json:"problems"`
+}
+
+// Generation is one earlier or present content of a tree.
+type Generation struct {
+	Digest     string    `json:"digest"`
+	Installed  time.Time `json:"installed"`
+	Superseded time.Time `json:"superseded,omitzero"`
+	Present    bool      `json:"present"` // its directory below by-digest is there
+}
+
+// Status tells of every tree of the boot directory dir without changing
+// anything. Managed files are judged by size, times and inode number.
+func Status(ctx context.Context, dir string) ([]TreeStatus, error) {
+	return survey(ctx, dir, false)
+}
+
+// Verify reads every managed file again and compares it with the image.
+// Problems do not make it fail: the caller decides what they mean.
+func Verify(ctx context.Context, dir string) ([]TreeStatus, error) {
+	return survey(ctx, dir, true)
+}
+
+func survey(ctx context.Context, dir string, checksum bool) ([]TreeStatus, error) {
+	d, err := bootdir.View(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	trees, err := d.Trees()
+	if err != nil {
+		return nil, err
+	}
+	list := []TreeStatus{}
+	for i := range trees {
+		s := treeStatus(d, &trees[i])
+		if s.Problems, err = d.Drift(ctx, &trees[i], checksum); err != nil {
+			return list, err
+		}
+		if s.Problems == nil {
+			s.Problems = []bootdir.Problem{}
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func treeStatus(d *bootdir.Dir, t *bootdir.Tree) TreeStatus {
+	s := TreeStatus{
+		Path: t.Live, Reference: t.Reference, Digest: t.Digest, TagDigest: t.TagDigest, Platform: t.Platform,
+		Mode: t.Mode, Pinned: t.Pinned, Created: t.Created, Files: len(t.Files), History: []Generation{},
+	}
+	for _, f := range t.Files {
+		s.Bytes += f.Size
+	}
+	for i, g := range t.History {
+		if i == 0 {
+			s.Installed = g.Installed
+		}
+		s.History = append(s.History, Generation{g.Digest, g.Installed, g.Superseded, d.HasGeneration(g.Digest)})
+	}
+	return s
+}
