@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+func listCommand(env *cli.Env) *cobra.Command {
+	var (
+		registry  cli.RegistryFlags
+		platforms []string
+		tags      bool
+		brief     bool
+		asJSON    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "list [flags] REPOSITORY|IMAGE",
+		Short: "List the tags of a repository, or what an image holds",
+		Long: `List shows the platforms of an image and the files of each with their sizes,
+or the tags of a repository where the reference names no tag.
+
+To list files it reads the layers and proves them as pull does. With --brief it
+reads the manifests only.`,
+		Example: `  nbextract list registry.example/netboot
+  nbextract list registry.example/netboot:fedora-42 --platform aarch64
+  nbextract list oci:release:debian-12 --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := transport.ParseReference(args[0])
+			if err != nil {
+				return cli.Usage("%w", err)
+			}
+			client, err := newClient(env, &registry, "")
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			var list *extract.Listing
+			if tags || namesRepository(args[0], ref) {
+				list, err = extract.ListTags(cmd.Context(), client, ref)
+			} else {
+				list, err = extract.ListImage(cmd.Context(), client, ref, platforms, !brief)
+			}
+			env.StopProgress()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return env.JSON(list)
+			}
+			return printListing(env.Stdout, list)
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	registry.Bind(cmd.Flags())
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to show (default: all)")
+	cmd.Flags().BoolVar(&tags, "tags", false, "list tags even where the reference names an image")
+	cmd.Flags().BoolVar(&brief, "brief", false, "do not read layers: platforms, digests and sizes only")
+	return cmd
+}
+
+// namesRepository says whether a registry reference stops at its repository:
+// the parser has filled in the usual tag by then.
+func namesRepository(arg string, ref transport.Reference) bool {
+	last := arg[strings.LastIndexByte(arg, '/')+1:]
+	return ref.Transport == transport.Docker && !strings.ContainsAny(last, ":@")
+}
+
+func printListing(w io.Writer, list *extract.Listing) error {
+	for _, tag := range list.Tags {
+		if _, err := fmt.Fprintln(w, label(tag)); err != nil {
+			return err
+		}
+	}
+	for _, image := range list.Images {
+		if _, err := fmt.Fprintf(w, "%s %s %d bytes\n", image.Platform, image.Digest, image.Size); err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+		for _, f := range image.Files {
+			if f.Target != "" {
+				fmt.Fprintf(table, "\tlink\t  %s -> %s\n", label(f.Path), label(f.Target))
+				continue
+			}
+			fmt.Fprintf(table, "\t%d\t  %s\n", f.Size, label(f.Path))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

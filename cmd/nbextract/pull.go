@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/cli"
+)
+
+func pullCommand(env *cli.Env) *cobra.Command {
+	var (
+		o         extract.Options
+		registry  cli.RegistryFlags
+		platforms []string
+		set       []string
+		live      string
+		itemize   bool
+		asJSON    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "pull [flags] IMAGE... -d DIR",
+		Short: "Bring the boot trees of images up to date",
+		Long: `Pull brings the boot trees of the named images below DIR up to date.
+
+IMAGE is a registry reference (registry.example/netboot:fedora-42, with or
+without docker://), an OCI layout (oci:DIR:TAG), an archive of one
+(oci-archive:FILE) or a directory as skopeo writes it (dir:DIR).
+
+A tag that did not move and a tree that nobody touched cost one request. A
+managed file that is missing or changed is repaired. Files that nbextract did
+not put there stay; where one is in the way of the image, nothing is changed.
+
+The layout decides the path of a tree below DIR. The preset "default" is
+{os.name}/{os.version}/{os.arch} from the labels of the image, "flat" puts the
+files directly into DIR, and any other template of these names can be given.`,
+		Example: `  # amd64 of a release, from cron
+  nbextract pull --quiet --platform linux/amd64 registry.example/netboot:fedora-42 -d /var/lib/tftpboot
+
+  # every architecture of two releases
+  nbextract pull --platform all registry.example/netboot:debian-12 registry.example/netboot:debian-13 -d /srv/tftp
+
+  # what would change, itemised as rsync does
+  nbextract pull --dry-run oci:release:debian-12 -d /srv/tftp`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			refs, err := parseReferences(args)
+			if err != nil {
+				return err
+			}
+			if err := pullOptions(&o, platforms, set, live); err != nil {
+				return err
+			}
+			client, err := newClient(env, &registry, o.Dir)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			o.Log, o.Progress = env.Info, env.Progress()
+			report, err := extract.Pull(cmd.Context(), client, refs, o)
+			env.StopProgress()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return env.JSON(report)
+			}
+			return printReport(env, report, itemize || o.DryRun)
+		},
+	}
+	dirFlag(cmd, &o.Dir)
+	jsonFlag(cmd, &asJSON)
+	registry.Bind(cmd.Flags())
+	f := cmd.Flags()
+	f.StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to lay out, such as linux/amd64 or aarch64, or all (default: the only one there is)")
+	f.StringVar(&o.Layout, "layout", "default", "`TEMPLATE` or preset (default, flat) for the path of a tree")
+	f.StringArrayVar(&set, "set", nil, "`LABEL=VALUE` to use instead of the image's own, such as os.name=fedora")
+	f.StringVar(&live, "live", "", "what stands at the live path: `dir` or link (default: what is there, else dir)")
+	f.IntVar(&o.Keep, "keep", bootdir.DefaultKeep, "`N` generations of a tree to keep, the live one counts")
+	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "say what would be done and change nothing")
+	f.BoolVarP(&o.Checksum, "checksum", "c", false, "judge the files in place by content, not by size and times")
+	f.BoolVarP(&itemize, "itemize-changes", "i", false, "print a line for each change")
+	f.BoolVar(&o.AllowDowngrade, "allow-downgrade", false, "accept an image older than the installed one")
+	f.BoolVar(&o.AllowGap, "allow-gap", false, "accept a moment without a live path where the filesystem knows no other way")
+	return cmd
+}
+
+// pullOptions completes o with the flags that need reading.
+func pullOptions(o *extract.Options, platforms, set []string, live string) error {
+	o.Platforms = platforms
+	for _, p := range platforms {
+		if p == "all" && len(platforms) > 1 {
+			return cli.Usage("--platform all stands alone")
+		}
+	}
+	switch o.Live = bootdir.LiveMode(live); o.Live {
+	case "", bootdir.ModeDir, bootdir.ModeLink:
+	default:
+		return cli.Usage("--live is dir or link, not %q", live)
+	}
+	if o.Keep < 1 {
+		return cli.Usage("--keep is at least 1, not %d", o.Keep)
+	}
+	for _, s := range set {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return cli.Usage("--set wants LABEL=VALUE, not %q", s)
+		}
+		if o.Set == nil {
+			o.Set = map[string]string{}
+		}
+		o.Set[key] = value
+	}
+	return nil
+}
+
+func printReport(env *cli.Env, report *extract.Report, itemize bool) error {
+	for _, t := range report.Trees {
+		if itemize && t.Itemized != nil {
+			if err := t.Itemized.Itemize(env.Stdout); err != nil {
+				return err
+			}
+		}
+		if _, err := fmt.Fprintf(env.Stdout, "%s %s %s\n", t.Path, t.Digest, verdict(t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict is the end of a tree's line.
+func verdict(t extract.TreeReport) string {
+	switch {
+	case t.Pinned && !t.Changed:
+		return "pinned"
+	case t.DryRun && t.Changed:
+		return fmt.Sprintf("would change: %d files to write, %d to keep, %d to remove", t.Files.Written, t.Files.Kept, t.Files.Removed)
+	case t.Changed:
+		return fmt.Sprintf("changed: %d files written, %d kept, %d removed", t.Files.Written, t.Files.Kept, t.Files.Removed)
+	}
+	return "unchanged"
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/spec"
+)
+
+func statusCommand(env *cli.Env) *cobra.Command {
+	var (
+		dir    string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "status -d DIR",
+		Short: "Show the trees of a boot directory",
+		Long: `Status shows each tree below DIR: where it came from, which manifest is live,
+since when, and whether its files still look as nbextract left them. It needs
+no network, takes no lock and changes nothing.`,
+		Example: "  nbextract status -d /var/lib/tftpboot",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			trees, err := extract.Status(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return env.JSON(map[string]any{"trees": trees})
+			}
+			return printStatus(env, trees)
+		},
+	}
+	dirFlag(cmd, &dir)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func printStatus(env *cli.Env, trees []extract.TreeStatus) error {
+	table := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "PATH\tPLATFORM\tDIGEST\tINSTALLED\tSTATE\tREFERENCE")
+	for _, t := range trees {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Path, t.Platform, shortDigest(t.Digest),
+			t.Installed.UTC().Format("2006-01-02 15:04"), state(t), label(t.Reference))
+	}
+	return table.Flush()
+}
+
+func state(t extract.TreeStatus) string {
+	s := "ok"
+	if n := len(t.Problems); n > 0 {
+		s = fmt.Sprintf("%d damaged", n)
+	}
+	if t.Pinned {
+		s += ", pinned"
+	}
+	return s
+}
+
+func verifyCommand(env *cli.Env) *cobra.Command {
+	var (
+		dir    string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "verify -d DIR",
+		Short: "Read every managed file again and compare it with its image",
+		Long: `Verify reads every file that nbextract manages below DIR and compares it with
+the image it came from. It changes nothing; the next pull repairs what it finds.
+
+It exits with 3 when a file is missing or differs.`,
+		Example: "  nbextract verify -d /var/lib/tftpboot",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			trees, err := extract.Verify(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = env.JSON(map[string]any{"trees": trees})
+			} else {
+				err = printProblems(env, trees)
+			}
+			if err != nil {
+				return err
+			}
+			return verdictOf(trees)
+		},
+	}
+	dirFlag(cmd, &dir)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func printProblems(env *cli.Env, trees []extract.TreeStatus) error {
+	for _, t := range trees {
+		for _, p := range t.Problems {
+			if _, err := fmt.Fprintf(env.Stdout, "%s: %s: %s\n", t.Path, label(p.Path), p.What); err != nil {
+				return err
+			}
+		}
+		if len(t.Problems) == 0 {
+			if _, err := fmt.Fprintf(env.Stdout, "%s: %d files, %d bytes: ok\n", t.Path, t.Files, t.Bytes); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// verdictOf makes an error of the problems that were found.
+func verdictOf(trees []extract.TreeStatus) error {
+	for _, t := range trees {
+		if n := len(t.Problems); n > 0 {
+			r := spec.Refuse("drift", "", "%d entries of %q are not as the image has them", n, t.Path)
+			r.Advice = "nbextract pull repairs them"
+			return r
+		}
+	}
+	return nil
+}
