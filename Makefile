@@ -1,0 +1,120 @@
+# Targets for builders, packagers and CI; `make help` lists them.
+#
+# Everything here is a thin shell around the go command: `go build ./...` and
+# `go test ./...` work without make. What make adds is the release form of the
+# commands: static, without cgo, with the build tag that selects pure Go OpenPGP
+# (see docs/dependencies.md).
+
+GO          ?= go
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+FUZZTIME    ?= 10s
+TESTTIMEOUT ?= 20m
+
+COMMANDS  := nbpack nbextract
+TAGS      := containers_image_openpgp
+# The race detector needs cgo, and with cgo the btrfs driver would want headers.
+RACETAGS  := $(TAGS),exclude_graphdriver_btrfs
+
+# The commands tell their version from what Go records of the repository. Where
+# git does not work (a tarball, somebody else's checkout) they say "devel".
+BUILDVCS  := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
+RELEASE    = -tags $(TAGS) -trimpath -buildvcs=$(BUILDVCS) -ldflags='-s -w'
+SOURCES   := go.mod go.sum $(shell find cmd pack extract spec internal -type f 2>/dev/null)
+
+bindir  = $(DESTDIR)$(PREFIX)/bin
+mandir  = $(DESTDIR)$(PREFIX)/share/man/man1
+bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: build
+build: $(COMMANDS:%=bin/%) ## build both commands, static, into bin/
+
+bin/%: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build $(RELEASE) -o $@ ./cmd/$*
+
+.PHONY: test
+test: ## all checks and tests; ends with the output of go test
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory race
+	$(MAKE) --no-print-directory unit
+
+# What tools a test needs (skopeo, docker-registry, …) it looks for itself, and
+# skips without them; .ci/run installs them.
+.PHONY: unit
+unit: ## the tests of the release form: no cgo, with tags
+	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -timeout $(TESTTIMEOUT) ./...
+
+.PHONY: race
+race: ## the tests under the race detector, where there is a C compiler
+	@if command -v "$$($(GO) env CC)" >/dev/null; then \
+		set -x; CGO_ENABLED=1 $(GO) test -race -tags $(RACETAGS) -timeout $(TESTTIMEOUT) ./...; \
+	else \
+		echo "no C compiler: the race detector is left out"; \
+	fi
+
+.PHONY: lint
+lint: ## gofmt and go vet, with and without tags
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.git/*')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:" $$unformatted; exit 1; fi
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) vet -tags $(TAGS) ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzzer for FUZZTIME (10s)
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$name"; \
+			CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done
+
+.PHONY: demo
+demo: build ## pack, extract, update a real boot tree; TREE=DIR takes yours
+	@NBPACK=bin/nbpack NBEXTRACT=bin/nbextract sh testdata/demo/demo.sh
+
+# Everything that is released: both commands for Linux servers, and nbpack for
+# the Macs of people who build images.
+LINUX  := amd64 arm64 ppc64le s390x riscv64
+DARWIN := amd64 arm64
+CROSS  := $(foreach arch,$(LINUX),$(COMMANDS:%=dist/linux-$(arch)/%)) \
+          $(foreach arch,$(DARWIN),dist/darwin-$(arch)/nbpack)
+
+.PHONY: cross
+cross: $(CROSS) ## build for every platform, into dist/OS-ARCH/
+
+dist/%: $(SOURCES)
+	CGO_ENABLED=0 GOOS=$(word 1,$(subst -, ,$(subst /, ,$*))) GOARCH=$(word 2,$(subst -, ,$(subst /, ,$*))) \
+		$(GO) build $(RELEASE) -o $@ ./cmd/$(notdir $@)
+
+.PHONY: man
+man: build ## write the manual pages, into bin/man/
+	@rm -rf bin/man
+	set -e; for c in $(COMMANDS); do bin/$$c man bin/man; done
+
+.PHONY: completion
+completion: build ## write the shell completions, into bin/completion/
+	@rm -rf bin/completion; mkdir -p bin/completion
+	set -e; for c in $(COMMANDS); do for s in bash zsh fish; do \
+		bin/$$c completion $$s >bin/completion/$$c.$$s; done; done
+
+.PHONY: install
+install: build man completion ## install into DESTDIR and PREFIX (/usr/local)
+	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir)
+	install -m 0755 $(COMMANDS:%=bin/%) $(bindir)
+	install -m 0644 bin/man/*.1 $(mandir)
+	set -e; for c in $(COMMANDS); do \
+		install -m 0644 bin/completion/$$c.bash $(bashdir)/$$c; \
+		install -m 0644 bin/completion/$$c.zsh $(zshdir)/_$$c; \
+		install -m 0644 bin/completion/$$c.fish $(fishdir)/$$c.fish; done
+
+.PHONY: clean
+clean: ## remove bin/ and dist/
+	rm -rf bin dist
