@@ -118,6 +118,9 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 		return false, nil
 	}
 	for i := range trees {
+		if err := p.claim(trees[i].Live, trees[i].Digest); err != nil {
+			return false, err
+		}
 		p.unchangedReport(&trees[i], top, m)
 	}
 	return true, nil
