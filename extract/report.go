@@ -11,8 +11,8 @@ type Report struct {
 // TreeReport tells of one boot tree.
 type TreeReport struct {
 	Reference   string `json:"reference"`
-	Digest      string `json:"digest"`                 // manifest of the platform
-	IndexDigest string `json:"index_digest,omitempty"` // what the reference names, where that is an index
+	Digest      string `json:"digest"`       // manifest of the platform
+	IndexDigest string `json:"index_digest"` // what the reference names, where that is an index; else empty
 	Platform    string `json:"platform"`
 	Path        string `json:"path"` // live path below the boot directory
 	// Changed is about this tree, not about the index it came from.

@@ -117,7 +117,12 @@ func pullOptions(o *extract.Options, platforms, set []string, live string) error
 	return nil
 }
 
+// printReport prints a line for each tree, and nothing for a cron job that
+// wants to hear of errors only.
 func printReport(env *cli.Env, report *extract.Report, itemize bool) error {
+	if env.Quiet() {
+		return nil
+	}
 	for _, t := range report.Trees {
 		if itemize && t.Itemized != nil {
 			if err := t.Itemized.Itemize(env.Stdout); err != nil {
