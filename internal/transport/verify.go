@@ -117,7 +117,7 @@ func readManifest(r io.Reader, d ocispec.Descriptor) ([]byte, error) {
 	case int64(len(b)) > limit:
 		return nil, spec.Refuse(ruleManifest, d.Digest.String(), "manifest is over the limit of %d bytes", limit)
 	case d.Size >= 0 && int64(len(b)) != d.Size:
-		return nil, spec.Refuse(ruleSize, d.Digest.String(), "manifest has %d bytes, its descriptor says %d", len(b), d.Size)
+		return nil, spec.Refuse(ruleSize, d.Digest.String(), "manifest does not have the %d bytes that its descriptor says", d.Size)
 	}
 	if d.Digest.Algorithm().FromBytes(b) != d.Digest {
 		return nil, spec.Refuse(ruleDigest, d.Digest.String(), "manifest does not have this digest")

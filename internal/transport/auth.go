@@ -1,0 +1,199 @@
+package transport
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+	"go.podman.io/image/v5/pkg/docker/config"
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// maxToken bounds the answer of a token server.
+const maxToken = 256 << 10
+
+// authorized sends a request with the credentials or the token that are known
+// to be wanted, and answers a 401 of the registry by getting them.
+//
+// Tokens come from the cache of oras-go, but not through its auth.Client: that
+// one refuses token servers with private addresses, which is where those of a
+// company are, and allows plain http ones on other hosts.
+func (e *endpoint) authorized(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	key, scope := e.host+"/"+e.repo, e.scope()
+	home := req.URL.Host == e.host
+	if home {
+		if scheme, err := e.s.c.tokens.GetScheme(ctx, key); err == nil {
+			if token, err := e.s.c.tokens.GetToken(ctx, key, scheme, scopeKey(scheme, scope)); err == nil {
+				req.Header.Set("Authorization", scheme.String()+" "+token)
+			}
+		}
+	} else {
+		req.Header.Del("Authorization")
+	}
+	resp, err := e.s.c.sendWatched(req)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	// Only the registry itself may ask: not the end of a redirect.
+	if !home || !sameOrigin(req.URL, resp.Request.URL) {
+		return resp, nil
+	}
+	ch, ok := pickChallenge(resp.Header)
+	if !ok {
+		return resp, nil
+	}
+	scheme, token, err := e.answer(ctx, key, scope, req.URL, ch)
+	if err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	if token == "" {
+		return resp, nil // nothing to offer
+	}
+	drain(resp)
+	again := req.Clone(ctx)
+	if err := rewind(again); err != nil {
+		return nil, err
+	}
+	again.Header.Set("Authorization", scheme.String()+" "+token)
+	return e.s.c.sendWatched(again)
+}
+
+// scope is what a token must allow. Asking for everything at once saves a
+// second token when an image is pushed.
+func (e *endpoint) scope() string {
+	if e.s.push {
+		return "repository:" + e.repo + ":pull,push"
+	}
+	return "repository:" + e.repo + ":pull"
+}
+
+func scopeKey(scheme auth.Scheme, scope string) string {
+	if scheme == auth.SchemeBasic {
+		return ""
+	}
+	return scope
+}
+
+// answer gets what a challenge asks for. An empty token: there are no
+// credentials, and without them this registry cannot be used.
+func (e *endpoint) answer(ctx context.Context, key, scope string, from *url.URL, ch challenge) (auth.Scheme, string, error) {
+	cred, err := e.credential()
+	if err != nil {
+		return 0, "", err
+	}
+	if ch.scheme == "basic" {
+		if cred.Username == "" {
+			return auth.SchemeBasic, "", nil
+		}
+		token, err := e.s.c.tokens.Set(ctx, key, auth.SchemeBasic, "", func(context.Context) (string, error) {
+			return base64.StdEncoding.EncodeToString([]byte(cred.Username + ":" + cred.Password)), nil
+		})
+		return auth.SchemeBasic, token, err
+	}
+	realm, err := checkRealm(ch.params["realm"], from)
+	if err != nil {
+		return 0, "", err
+	}
+	token, err := e.s.c.tokens.Set(ctx, key, auth.SchemeBearer, scope, func(ctx context.Context) (string, error) {
+		return e.fetchToken(ctx, realm, ch.params["service"], scope, cred)
+	})
+	return auth.SchemeBearer, token, err
+}
+
+// checkRealm allows a token server that is spoken to by https, or that is the
+// registry itself. Anything else could be a way to get at credentials, or at
+// other services of the network that this machine is in.
+func checkRealm(realm string, registry *url.URL) (*url.URL, error) {
+	u, err := url.Parse(realm)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
+		return nil, refuse("registry %q names the malformed token server %q", registry.Host, realm)
+	}
+	if u.Scheme != "https" && !sameOrigin(u, registry) {
+		return nil, refuse("registry %q names the token server %q, which is neither https nor the registry itself: no credentials were sent", registry.Host, realm)
+	}
+	return u, nil
+}
+
+// credential finds the credentials for this endpoint.
+func (e *endpoint) credential() (auth.Credential, error) {
+	if e.s.c.o.Creds != "" && e.host == e.s.ref.Host() {
+		user, pass, _ := strings.Cut(e.s.c.o.Creds, ":")
+		return auth.Credential{Username: user, Password: pass}, nil
+	}
+	found, err := config.GetCredentials(e.s.c.sys, e.host+"/"+e.repo)
+	if err != nil {
+		return auth.Credential{}, refuse("read credentials for %q: %v", e.host, err)
+	}
+	return auth.Credential{Username: found.Username, Password: found.Password, RefreshToken: found.IdentityToken}, nil
+}
+
+// fetchToken asks a token server: with GET as the token specification of
+// distribution says, or by OAuth2 when there is an identity token.
+func (e *endpoint) fetchToken(ctx context.Context, realm *url.URL, service, scope string, cred auth.Credential) (string, error) {
+	ctx = context.WithValue(ctx, attemptKey{}, attempt{count: &e.s.count, insecure: e.insecure, token: true})
+	req, err := tokenRequest(ctx, realm, service, scope, cred)
+	if err != nil {
+		return "", err
+	}
+	resp, err := e.s.c.sendWatched(req)
+	if err != nil {
+		return "", fmt.Errorf("get a token from %q: %w", realm.Host, err)
+	}
+	defer drain(resp)
+	switch {
+	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode/100 == 4 && !passing(resp.StatusCode):
+		return "", &AuthError{Host: e.host, Repository: e.repo, Err: statusError(resp)}
+	default:
+		return "", fmt.Errorf("get a token: %w", statusError(resp))
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxToken))
+	if err != nil {
+		return "", fmt.Errorf("get a token from %q: %w", realm.Host, err)
+	}
+	var answer struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+	}
+	if err := spec.UnmarshalStrict(b, &answer); err != nil {
+		return "", refuse("token server %q sent an answer that is not one: %v", realm.Host, err)
+	}
+	if answer.Token == "" {
+		answer.Token = answer.AccessToken
+	}
+	if answer.Token == "" || strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", refuse("token server %q sent no usable token", realm.Host)
+	}
+	return answer.Token, nil
+}
+
+func tokenRequest(ctx context.Context, realm *url.URL, service, scope string, cred auth.Credential) (*http.Request, error) {
+	var req *http.Request
+	var err error
+	if cred.RefreshToken != "" {
+		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {cred.RefreshToken}, "service": {service}, "scope": {scope}, "client_id": {"nbpack"}}
+		req, err = http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+		if err == nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+	} else {
+		u := *realm
+		q := u.Query()
+		q.Set("service", service)
+		q.Add("scope", scope)
+		u.RawQuery = q.Encode()
+		req, err = http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+		if err == nil && cred.Username != "" {
+			req.SetBasicAuth(cred.Username, cred.Password)
+		}
+	}
+	return req, errors.Join(err)
+}

@@ -1,0 +1,134 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const mtManifest = ocispec.MediaTypeImageManifest
+
+func entryFor(name string) ocispec.Descriptor {
+	return layoutEntry(ocispec.Descriptor{MediaType: mtManifest, Digest: "sha256:" + hex64, Size: 7}, Reference{Tag: name})
+}
+
+func TestEditIndex(t *testing.T) {
+	enc := func(name string) string {
+		b, err := json.Marshal(entryFor(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	foreign := `{ "size": 12345678901234567890123, "x": [1.0e0, "é\u00e9", null], "mediaType":"a/b","digest":"sha256:` + hex64 + `"}`
+	foreign = strings.Replace(foreign, "12345678901234567890123", "3", 1)
+	named := `{"mediaType":"a/b","digest":"sha256:` + hex64 + `","size":3,"annotations":{"org.opencontainers.image.ref.name":"v1","k":"v"}}`
+	for _, tt := range []struct{ name, in, tag, want string }{
+		{"empty", `{"schemaVersion":2,"manifests":[]}`, "v1", `{"schemaVersion":2,"manifests":[` + enc("v1") + `]}`},
+		{"null", `{"schemaVersion":2,"manifests":null,"y":1}`, "v1", `{"schemaVersion":2,"manifests":[` + enc("v1") + `],"y":1}`},
+		{"append", ` {"x":{"manifests":[1]},"manifests": [ ` + foreign + " ] ,\n\"schemaVersion\":2}\n\n", "v1", ` {"x":{"manifests":[1]},"manifests": [ ` + foreign + `, ` + enc("v1") + " ] ,\n\"schemaVersion\":2}\n\n"},
+		{"append on lines", "{\"schemaVersion\":2,\"manifests\":[\n  " + named + ",\n  " + foreign + "\n]}", "v2", "{\"schemaVersion\":2,\"manifests\":[\n  " + named + ",\n  " + foreign + ",\n  " + enc("v2") + "\n]}"},
+		{"replace", `{"schemaVersion":2,"manifests":[` + foreign + `, ` + named + ` ,` + foreign + `]}`, "v1", ""},
+		{"replace unnamed", `{"schemaVersion":2,"manifests":[` + named + ` , ` + foreign + `]}`, "", `{"schemaVersion":2,"manifests":[` + named + ` , ` + enc("") + `]}`},
+	} {
+		got, err := editIndex([]byte(tt.in), entryFor(tt.tag))
+		if tt.name == "replace" {
+			tt.want = strings.Replace(tt.in, named, enc("v1"), 1)
+		}
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %v\n got %s\nwant %s", tt.name, err, got, tt.want)
+		}
+	}
+	for _, in := range []string{
+		``, `[]`, `{}`, `{"schemaVersion":2}`, `{"schemaVersion":1,"manifests":[]}`, `{"schemaVersion":2,"manifests":{}}`, `{"schemaVersion":2,"Manifests":[]}`,
+		`{"schemaVersion":2,"manifests":[],"Manifests":[]}`, `{"schemaVersion":2,"manifests":[]}x`, `{"schemaVersion":2,"manifests":[` + named + `,` + named + `]}`,
+		`{"schemaVersion":2,"mediaType":"text/plain","manifests":[]}`,
+	} {
+		if got, err := editIndex([]byte(in), entryFor("v1")); err == nil {
+			t.Errorf("%s became %s", in, got)
+		}
+	}
+}
+
+// FuzzEditIndex: whatever the index was, the edit inserts or replaces one
+// element, and everything before and after it is as it was.
+func FuzzEditIndex(f *testing.F) {
+	f.Add(`{"schemaVersion":2,"manifests":[]}`, "v1")
+	f.Add(`{"a":[{}],"schemaVersion":2,"manifests":[ {"annotations":{"org.opencontainers.image.ref.name":"v1"}} , {} ] }`, "v1")
+	f.Add(`{"schemaVersion":2,"manifests":null}`, "")
+	f.Fuzz(func(t *testing.T, in, tag string) {
+		if tag != "" && !layoutName.MatchString(tag) {
+			return // no reference has such a name
+		}
+		raw := []byte(in)
+		out, err := editIndex(raw, entryFor(tag))
+		if err != nil {
+			return
+		}
+		old, err := parseLayoutIndex(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idx, err := parseLayoutIndex(out)
+		if err != nil {
+			t.Fatalf("result does not parse: %v\n%s", err, out)
+		}
+		added := len(idx.Manifests) - len(old.Manifests)
+		if added != 0 && added != 1 {
+			t.Fatalf("%d entries became %d", len(old.Manifests), len(idx.Manifests))
+		}
+		_, was, err := indexSpans(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, is, err := indexSpans(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for i, s := range is {
+			if refName(idx.Manifests[i]) == refName(entryFor(tag)) {
+				found++
+				if string(idx.Manifests[i].Digest) != "sha256:"+hex64 {
+					t.Fatal("entry was not replaced")
+				}
+				continue
+			}
+			if !bytes.Equal(out[s.from:s.to], raw[was[i].from:was[i].to]) {
+				t.Fatalf("entry %d was changed", i)
+			}
+		}
+		if found != 1 {
+			t.Fatalf("%d entries of this name", found)
+		}
+		again, err := editIndex(out, entryFor(tag))
+		if err != nil || !bytes.Equal(again, out) {
+			t.Fatalf("the same edit again changes something: %v", err)
+		}
+		// The parts around the one entry are the input's.
+		pre, post := commonEnds(raw, out)
+		if pre+post < len(raw)-longest(was) && added == 0 || added == 1 && pre+post < len(raw)-len("null") {
+			t.Fatalf("bytes around the entry were changed:\n%s\n%s", raw, out)
+		}
+	})
+}
+
+func commonEnds(a, b []byte) (pre, post int) {
+	for pre < len(a) && pre < len(b) && a[pre] == b[pre] {
+		pre++
+	}
+	for post < len(a)-pre && post < len(b)-pre && a[len(a)-1-post] == b[len(b)-1-post] {
+		post++
+	}
+	return pre, post
+}
+
+func longest(s []span) (n int) {
+	for _, e := range s {
+		n = max(n, e.to-e.from)
+	}
+	return n
+}

@@ -1,0 +1,136 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"go.podman.io/image/v5/types"
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// defaultStall is how long a registry may be silent.
+const defaultStall = 60 * time.Second
+
+// Client opens sources and stages. It holds one http.Client and one cache of
+// tokens for the whole run, and is safe for concurrent use.
+type Client struct {
+	o    Options
+	sys  *types.SystemContext // where containers/image looks for its files
+	http *http.Client
+	// tokens is keyed by repository, since credentials can be, too.
+	tokens auth.Cache
+
+	mu         sync.Mutex
+	transports map[transportKey]*http.Transport
+	schemes    map[string]string // by host, once an answer came
+}
+
+// NewClient makes a client. It reads no configuration yet.
+func NewClient(o Options) (*Client, error) {
+	if user, _, _ := strings.Cut(o.Creds, ":"); o.Creds != "" && user == "" {
+		return nil, badRef("write --creds USER:PASSWORD", "credentials without a user name")
+	}
+	if o.AuthFile == "" {
+		// The library does not read this variable by itself.
+		o.AuthFile = os.Getenv("REGISTRY_AUTH_FILE")
+	} else if _, err := os.Stat(o.AuthFile); err != nil {
+		return nil, fmt.Errorf("read credentials: %w", err)
+	}
+	if o.StallTimeout == 0 {
+		o.StallTimeout = defaultStall
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	sys := &types.SystemContext{AuthFilePath: o.AuthFile}
+	if o.RegistriesConf != "" {
+		sys.SystemRegistriesConfPath = o.RegistriesConf
+		sys.SystemRegistriesConfDirPath = o.RegistriesConf + ".d"
+	}
+	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), transports: map[transportKey]*http.Transport{}, schemes: map[string]string{}}
+	c.http = &http.Client{Transport: roundTripper{c}, CheckRedirect: checkRedirect}
+	return c, nil
+}
+
+// sleep waits for d, or until the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.transports {
+		t.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Source opens the repository that ref names. A registry is not asked yet.
+func (c *Client) Source(ctx context.Context, ref Reference) (Source, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	switch ref.Transport {
+	case OCI, OCIArchive:
+		s, err := openLayout(ref)
+		if err != nil {
+			return nil, err // not a nil *layoutSource
+		}
+		return s, nil
+	case Dir:
+		s, err := openDir(ref)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	case Docker:
+		return c.openRegistry(ref)
+	}
+	return nil, badRef("", "image reference %q: unknown transport", ref)
+}
+
+// Tags lists the tags of a repository, or the names in a layout, sorted.
+func (c *Client) Tags(ctx context.Context, ref Reference) ([]string, error) {
+	switch ref.Transport {
+	case OCI, OCIArchive:
+		s, err := openLayout(ref)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		idx, _, err := readLayoutIndex(s.files)
+		if err != nil {
+			return nil, fmt.Errorf("read %q: %w", ref, err)
+		}
+		return layoutNames(idx), nil
+	case Dir:
+		return nil, nil
+	}
+	return c.registryTags(ctx, ref)
+}
+
+func (c *Client) logf(format string, a ...any) {
+	if c.o.Log != nil {
+		c.o.Log(format, a...)
+	}
+}
+
+func (c *Client) progress(name string, done, total int64) {
+	if c.o.Progress != nil {
+		c.o.Progress(name, done, total)
+	}
+}

@@ -1,0 +1,48 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// transferError is a request that got no answer.
+type transferError struct {
+	method, where string
+	err           error
+}
+
+// Error names the request. The query of the URL is left out: those of storage
+// networks carry signatures.
+func (e *transferError) Error() string { return fmt.Sprintf("%s %q: %v", e.method, e.where, e.err) }
+
+// Unwrap gives the cause.
+func (e *transferError) Unwrap() error { return e.err }
+
+// Hint knows the causes that a setting cures.
+func (e *transferError) Hint() string {
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(e.err, &cert):
+		return "put the registry's CA certificate into certs.d, or name its directory with --cert-dir"
+	case errors.Is(e.err, http.ErrSchemeMismatch):
+		return "the registry speaks plain http, which --tls-verify=false allows"
+	}
+	return ""
+}
+
+// requestError describes a failed request with the URL where it failed, which
+// after redirects is not the one it began with.
+func requestError(req *http.Request, err error) error {
+	u := req.URL
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+		if at, perr := url.Parse(ue.URL); perr == nil {
+			u = at
+		}
+	}
+	return &transferError{req.Method, u.Scheme + "://" + u.Host + u.Path, err}
+}

@@ -1,0 +1,98 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// errStalled says that nothing came for too long. It counts as a broken
+// connection.
+var errStalled = errors.New("the registry sent nothing for too long")
+
+// uploadPatience is how much longer than usual a registry may think about an
+// upload after its last byte: some copy it to other storage first.
+const uploadPatience = 10
+
+// watchdog ends a request in which nothing moves. It only runs while somebody
+// waits for the network, so a slow consumer is no stall.
+type watchdog struct {
+	timer  *time.Timer
+	limit  time.Duration
+	cancel context.CancelCauseFunc
+}
+
+// sendWatched sends one request under a watchdog, which goes on to watch the
+// body of the response.
+func (c *Client) sendWatched(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	w := &watchdog{limit: c.o.StallTimeout, cancel: cancel}
+	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
+	req = req.WithContext(ctx)
+	if c.o.UserAgent != "" {
+		req.Header.Set("User-Agent", c.o.UserAgent)
+	}
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &watchedUpload{req.Body, w}
+		if get := req.GetBody; get != nil {
+			req.GetBody = func() (io.ReadCloser, error) {
+				b, err := get()
+				return &watchedUpload{b, w}, err
+			}
+		}
+	}
+	resp, err := c.http.Do(req)
+	w.timer.Stop()
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errStalled) {
+			err = errStalled
+		}
+		cancel(nil)
+		return nil, requestError(req, err)
+	}
+	resp.Body = &watchedBody{resp.Body, ctx, w}
+	return resp, nil
+}
+
+type watchedUpload struct {
+	io.ReadCloser
+	w *watchdog
+}
+
+// Read implements io.Reader.
+func (u *watchedUpload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err == nil {
+		u.w.timer.Reset(u.w.limit)
+	} else {
+		u.w.timer.Reset(uploadPatience * u.w.limit)
+	}
+	return n, err
+}
+
+type watchedBody struct {
+	io.ReadCloser
+	ctx context.Context
+	w   *watchdog
+}
+
+// Read implements io.Reader.
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.w.timer.Reset(b.w.limit)
+	n, err := b.ReadCloser.Read(p)
+	b.w.timer.Stop()
+	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
+		err = errStalled
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *watchedBody) Close() error {
+	b.w.timer.Stop()
+	err := b.ReadCloser.Close()
+	b.w.cancel(nil)
+	return err
+}
