@@ -50,12 +50,12 @@ func newTreeEntries(raw []spec.Entry, sums map[string]string) (t treeEntries, co
 			continue
 		}
 		e.Layer = 0
-		if e.Type == spec.TypeHardlink {
-			e.Type, e.Target = spec.TypeFile, ""
-		}
 		if _, listed := sums[e.Path]; e.Type == spec.TypeFile && !listed && e.Path != spec.SumsName {
 			copies = append(copies, e)
 			continue
+		}
+		if e.Type == spec.TypeHardlink {
+			e.Type, e.Target = spec.TypeFile, ""
 		}
 		t[e.Path] = e
 		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {

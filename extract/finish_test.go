@@ -13,6 +13,7 @@ func TestTreeEntries(t *testing.T) {
 		{Path: ".", Type: spec.TypeDir},
 		file("SHA256SUM", "x"), file("efi/shim.efi", "s"), file("efi/grub.efi", "g"), file("pxelinux.0", "p"),
 		{Path: "copy", Type: spec.TypeHardlink, Target: "pxelinux.0", SHA256: "p"},
+		{Path: "unlisted", Type: spec.TypeHardlink, Target: "pxelinux.0", SHA256: "p"},
 		file("efi/BOOT", "s"), // a builder followed the link
 		file("BOOTL", "p"),
 	}
@@ -30,7 +31,7 @@ func TestTreeEntries(t *testing.T) {
 		"symlink BOOTL -> pxelinux.0", "file SHA256SUM", "file copy", "dir efi",
 		"symlink efi/BOOT -> shim.efi", "symlink efi/BOOT.efi -> shim.efi",
 		"symlink efi/BOOTA -> grub.efi", "symlink efi/BOOTA.efi -> grub.efi",
-		"file efi/grub.efi", "file efi/shim.efi", "file pxelinux.0",
+		"file efi/grub.efi", "file efi/shim.efi", "file pxelinux.0", "file unlisted",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)

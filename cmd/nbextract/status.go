@@ -116,9 +116,7 @@ func printProblems(env *cli.Env, trees []extract.TreeStatus) error {
 func verdictOf(trees []extract.TreeStatus) error {
 	for _, t := range trees {
 		if n := len(t.Problems); n > 0 {
-			r := spec.Refuse("drift", "", "%d entries of %q are not as the image has them", n, t.Path)
-			r.Advice = "nbextract pull repairs them"
-			return r
+			return spec.Refuse(spec.RuleDrift, "", "%d entries of %q are not as the image has them", n, t.Path)
 		}
 	}
 	return nil
