@@ -322,7 +322,7 @@ func (a *absorber) keepAside(old *dirFD, name, p string) error {
 	if err := a.c.d.ops.renameNew(old, name, dir, base); err != nil {
 		return err
 	}
-	a.c.warn("the site's %q came while its tree was replaced and has no place in the new one; it is kept as %q",
+	a.c.warn("the site's %q has no place in the new tree; it is kept as %q",
 		path.Join(a.c.j.Tree.Live, p), dir.join(base))
 	return a.c.d.ops.fsync(dir.fd, dir.path)
 }

@@ -112,7 +112,7 @@ func (c *commit) swap(i int, strict bool) error {
 		return err
 	}
 	if stage == nil {
-		return fmt.Errorf("the stage of %q is gone", u.Path)
+		return withHint(fmt.Errorf("the stage of %q is gone", u.Path), damagedHint)
 	}
 	defer stage.close()
 	from, staged, err := stage.parent(u.Staged)
@@ -255,19 +255,7 @@ func (d *Dir) recover() error {
 	}
 	d.opts.Log("an update of %q was cut off; it is finished now", c.j.Tree.Live)
 	for i := range c.j.Units {
-		state, err := c.state(i)
-		if err != nil {
-			return err
-		}
-		stage, err := c.openStage()
-		if err != nil {
-			return err
-		}
-		if stage == nil && state == unitDone {
-			continue // taken away already
-		}
-		stage.close()
-		if err := c.swap(i, false); err != nil {
+		if err := c.resume(i); err != nil {
 			return err
 		}
 	}
@@ -278,6 +266,34 @@ func (d *Dir) recover() error {
 		d.opts.Log("%s", w)
 	}
 	return nil
+}
+
+// resume puts one unit in place that an earlier run may have put there.
+func (c *commit) resume(i int) error {
+	state, err := c.state(i)
+	if err != nil {
+		return err
+	}
+	if state != unitDone {
+		return c.swap(i, false)
+	}
+	stage, err := c.openStage()
+	if err != nil {
+		return err
+	}
+	if stage != nil {
+		defer stage.close()
+		if gap, err := c.inode(stage, gapName(i)); err != nil || gap != 0 {
+			return errors.Join(err, c.swap(i, false))
+		}
+	}
+	// In place, and the stage perhaps half removed: only make it durable.
+	up, _, err := c.d.root.parent(c.j.Units[i].Path)
+	if err != nil {
+		return err
+	}
+	defer up.close()
+	return c.d.ops.fsync(up.fd, up.path)
 }
 
 // readJournal gives the commit in flight, nil when there is none.
