@@ -40,6 +40,7 @@ type endpoint struct {
 	repo     string
 	insecure bool
 	ns       string // the "ns" parameter of a proxy, see registries.conf
+	tries    int    // how often to send a request
 }
 
 // endpoints lists where named can be read, in the order to try: mirrors as
@@ -58,8 +59,13 @@ func (s *session) endpoints(named reference.Named) ([]*endpoint, error) {
 		return nil, fmt.Errorf("apply registries.conf to %q: %w", s.ref, err)
 	}
 	var out []*endpoint
-	for _, p := range sources {
+	for i, p := range sources {
+		tries := mirrorTries
+		if i == len(sources)-1 {
+			tries = maxTries
+		}
 		out = append(out, &endpoint{
+			tries: tries,
 			s: s, host: reference.Domain(p.Reference), repo: reference.Path(p.Reference),
 			insecure: s.c.insecure(p.Endpoint.Insecure), ns: p.Endpoint.NamespaceProxy,
 		})
@@ -74,7 +80,7 @@ func (s *session) primary() (*endpoint, error) {
 		return nil, err
 	}
 	host, repo, _ := strings.Cut(s.ref.Name, "/")
-	return &endpoint{s: s, host: host, repo: repo, insecure: s.c.insecure(reg != nil && reg.Insecure)}, nil
+	return &endpoint{s: s, tries: maxTries, host: host, repo: repo, insecure: s.c.insecure(reg != nil && reg.Insecure)}, nil
 }
 
 func (s *session) findRegistry() (*sysregistriesv2.Registry, error) {

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,5 +193,18 @@ func wantBearer(realm string) func(http.ResponseWriter, *http.Request) bool {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`",service="the registry",scope="repository:x:pull"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
+	}
+}
+
+// proxyTo passes requests on to a registry at addr, with the caller's Host, so
+// that upload locations point back here.
+func proxyTo(t testing.TB, addr string) http.Handler {
+	t.Helper()
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", addr
+			r.Out.Host = r.In.Host
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 }

@@ -69,6 +69,10 @@ func ParseReference(s string) (Reference, error) {
 	}
 	for _, prefix := range []string{"docker://", "oci://"} {
 		if rest, ok := strings.CutPrefix(s, prefix); ok {
+			if prefix == "oci://" {
+				// Ironic's documentation has an empty tag before a digest.
+				rest = strings.Replace(rest, ":@", "@", 1)
+			}
 			return parseDocker(s, rest)
 		}
 	}

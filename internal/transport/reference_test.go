@@ -24,6 +24,7 @@ func TestParseReference(t *testing.T) {
 		{"127.0.0.1:5000/a/b/c@" + d.String(), Reference{Docker, "127.0.0.1:5000/a/b/c", "", d}, "docker://127.0.0.1:5000/a/b/c@" + d.String()},
 		{"registry.example/n:1@" + d.String(), Reference{Docker, "registry.example/n", "1", d}, "docker://registry.example/n:1@" + d.String()},
 		{"oci://registry.example/n:1", Reference{Docker, "registry.example/n", "1", ""}, "docker://registry.example/n:1"},
+		{"oci://registry.example/n:@" + d.String(), Reference{Docker, "registry.example/n", "", d}, "docker://registry.example/n@" + d.String()},
 		{"oci:dir", Reference{OCI, "dir", "", ""}, ""},
 		{"oci:dir:tag", Reference{OCI, "dir", "tag", ""}, ""},
 		{"oci:/a/b:x/y:1", Reference{OCI, "/a/b", "x/y:1", ""}, ""},

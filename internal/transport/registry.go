@@ -145,7 +145,9 @@ func (r *registrySource) head(ctx context.Context, e *endpoint, part string) (oc
 	if d.MediaType, err = headerType(resp); err != nil {
 		return d, err
 	}
-	d.Size = resp.ContentLength
+	if d.Size = resp.ContentLength; d.Size == 0 {
+		d.Size = -1 // no manifest is empty: some proxies say so of every HEAD
+	}
 	return d, checkManifestSize(d)
 }
 

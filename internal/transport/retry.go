@@ -19,6 +19,8 @@ import (
 const (
 	// maxTries is how often a request is sent before its failure is believed.
 	maxTries = 5
+	// mirrorTries is the same where another place has the content, too.
+	mirrorTries = 2
 	// firstWait doubles with every try, up to maxWait.
 	firstWait = 500 * time.Millisecond
 	maxWait   = 30 * time.Second
@@ -81,7 +83,7 @@ func (e *endpoint) Do(req *http.Request) (*http.Response, error) {
 		if err == nil {
 			return e.denied(resp)
 		}
-		if try == maxTries || isFinal(ctx, err) {
+		if try >= e.tries || isFinal(ctx, err) {
 			return nil, err
 		}
 		if err := e.s.c.backoff(ctx, try, err); err != nil {
