@@ -11,8 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"github.com/nbpack/nbpack/spec"
 )
 
 // maxRecord bounds what is read of one record: far above what the limits of
@@ -44,13 +42,6 @@ func readRecord(dir *dirFD, name string, v any, check func() error) error {
 		return withHint(fmt.Errorf("read record %q: %w", dir.join(name), plain(err)), damagedHint)
 	}
 	return nil
-}
-
-func decodeRecord(b []byte, v any, check func() error) error {
-	if err := spec.UnmarshalStrict(b, v); err != nil {
-		return err
-	}
-	return check()
 }
 
 // plain hides the type of an error: what is wrong with a record is not content

@@ -32,6 +32,14 @@ func treeRecordName(live string) string {
 	return hex.EncodeToString(sum[:]) + ".json"
 }
 
+// decodeRecord reads strict JSON and then asks whether the record makes sense.
+func decodeRecord(b []byte, v any, check func() error) error {
+	if err := spec.UnmarshalStrict(b, v); err != nil {
+		return err
+	}
+	return check()
+}
+
 // isSHA256 tells whether s is 64 lower-case hex digits.
 func isSHA256(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
