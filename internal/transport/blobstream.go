@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,7 +131,8 @@ func (b *blobStream) begin(resp *http.Response) error {
 // Read implements io.Reader.
 func (b *blobStream) Read(p []byte) (int, error) {
 	for {
-		if err := b.ctx.Err(); err != nil {
+		// Closing the Source cancels ctx too, but from another goroutine.
+		if err := cmp.Or(b.ctx.Err(), b.r.done.Err()); err != nil {
 			return 0, err
 		}
 		if b.body == nil {

@@ -66,7 +66,7 @@ func (s *session) endpoints(named reference.Named) ([]*endpoint, error) {
 		}
 		out = append(out, &endpoint{
 			tries: tries,
-			s: s, host: reference.Domain(p.Reference), repo: reference.Path(p.Reference),
+			s:     s, host: reference.Domain(p.Reference), repo: reference.Path(p.Reference),
 			insecure: s.c.insecure(p.Endpoint.Insecure), ns: p.Endpoint.NamespaceProxy,
 		})
 	}
