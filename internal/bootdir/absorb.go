@@ -235,6 +235,9 @@ func (s strangerSeen) isOurs(now *statT) bool {
 // move carries an entry over to a free name of the new tree.
 func (a *absorber) move(old *dirFD, name, p string) error {
 	up, base, err := a.parent(p)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return a.keepAside(old, name, p) // the new tree has a file where its directory was
+	}
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,26 @@ func TestLateClashIsKeptAside(t *testing.T) {
 	}
 }
 
+func TestLateStrangerInADirectoryThatBecameAFile(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, live)
+	mustInstall(t, dir, live, ModeDir, tree{"x/f": "1", "y": "2"}, Options{})
+	r, err := install(dir, live, ModeDir, tree{"x": "1", "y/f": "2"}, justBefore(live, func() { writeFile(t, at+"/x/late", "late", 0o644) }))
+	if err != nil || len(r.Warnings) != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+	kept, _ := filepath.Glob(filepath.Join(dir, stateName, keptName, "*", "x", "late"))
+	if len(kept) != 1 || readAll(t, kept[0]) != "late" || readAll(t, at+"/x") != "1" || readAll(t, at+"/y/f") != "2" {
+		t.Errorf("kept %q", kept)
+	}
+	d, err := View(dir)
+	must(t, err)
+	defer d.Close()
+	if d.Pending() {
+		t.Error("the commit is not finished")
+	}
+}
+
 // A site that edits the new tree while a commit waits for its next run must
 // not get its older version back.
 func TestEditBetweenCrashAndRecovery(t *testing.T) {
