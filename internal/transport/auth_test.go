@@ -235,6 +235,7 @@ func TestRedirects(t *testing.T) {
 	im := makeImage(t, "the layer")
 	f := newFake(t, false)
 	f.put(t, "r", "v1", im)
+	thief := tokenServer(t, f, func(*http.Request) bool { t.Error("the end of a redirect had a token fetched"); return true })
 	var mu sync.Mutex
 	var elsewhere []string
 	cdn := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -244,6 +245,8 @@ func TestRedirects(t *testing.T) {
 		switch r.URL.Path {
 		case "/back":
 			http.Redirect(w, r, f.URL+"/hop", http.StatusTemporaryRedirect)
+		case "/bearer":
+			wantBearer(thief.URL)(w, r)
 		case "/ask":
 			w.Header().Set("WWW-Authenticate", `Basic realm="give"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -255,7 +258,7 @@ func TestRedirects(t *testing.T) {
 	for _, tt := range []struct {
 		to string
 		ok bool
-	}{{cdn.URL + "/x?sig=s3cret", true}, {cdn.URL + "/back", true}, {cdn.URL + "/ask?sig=s3cret", false}, {"ftp://registry.example/x", false}} {
+	}{{cdn.URL + "/x?sig=s3cret", true}, {cdn.URL + "/back", true}, {cdn.URL + "/ask?sig=s3cret", false}, {cdn.URL + "/bearer", false}, {"ftp://registry.example/x", false}} {
 		elsewhere = nil
 		var back string
 		f.setFault(func(w http.ResponseWriter, r *http.Request) bool {

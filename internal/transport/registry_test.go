@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -225,6 +226,10 @@ func TestMirrors(t *testing.T) {
 		{"mirror is broken", func(t *testing.T, f *fakeRegistry) {
 			f.setFault(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true })
 		}, "", "registry"},
+		{"mirror wants a login", func(t *testing.T, f *fakeRegistry) {
+			f.put(t, "m/r", "v1", im)
+			f.setFault(needBasic)
+		}, "", "registry"},
 		{"mirror lies about manifests", func(t *testing.T, f *fakeRegistry) {
 			f.put(t, "m/r", "v1", im)
 			f.setFault(times(1<<30, "GET /v2/m/r/manifests", func(w http.ResponseWriter, r *http.Request) {
@@ -243,13 +248,15 @@ func TestMirrors(t *testing.T) {
 			tt.mirror(t, mirror)
 			conf := filepath.Join(t.TempDir(), "registries.conf")
 			write(t, conf, fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n%s", home.host()+"/r", mirror.host()+"/m/r", tt.conf))
-			var sawPassword bool
-			inner := mirror.inner
-			mirror.inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				sawPassword = sawPassword || r.Header.Get("Authorization") != ""
-				inner.ServeHTTP(w, r)
+			var sawPassword atomic.Bool
+			fault := mirror.fault
+			mirror.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Header.Get("Authorization") != "" {
+					sawPassword.Store(true)
+				}
+				return fault != nil && fault(w, r)
 			})
-			c := testClient(t, Options{RegistriesConf: conf, Creds: "user:secret"})
+			c := testClient(t, Options{RegistriesConf: conf, Creds: "user:pa:ss"})
 			checkImage(t, c, home.host()+"/r:v1", im)
 			from := "mirror"
 			for _, r := range home.requests() {
@@ -260,7 +267,7 @@ func TestMirrors(t *testing.T) {
 			if from != tt.want {
 				t.Errorf("blobs came from the %s", from)
 			}
-			if sawPassword {
+			if sawPassword.Load() {
 				t.Error("the mirror got the registry's credentials")
 			}
 		})
