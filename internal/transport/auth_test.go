@@ -275,6 +275,11 @@ func TestRedirects(t *testing.T) {
 			return true
 		})
 		src := openSource(t, testClient(t, insecure(Options{Creds: "user:pa:ss"})), f.host()+"/r:v1")
+		// From here on credentials are sent at once, so that the answer to the
+		// next request is the end of the redirects.
+		if _, err := src.Resolve(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		b, err := readBlob(t.Context(), src, im.m.Layers[0])
 		if (err == nil) != tt.ok || tt.ok && string(b) != "the layer" {
 			t.Errorf("%s: %q, %v", tt.to, b, err)
