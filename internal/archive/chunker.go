@@ -21,7 +21,7 @@ func meanChunkSize(payload int64) int {
 	if payload <= 0 {
 		return defaultMeanChunk
 	}
-	mean := (payload + targetChunks - 1) / targetChunks
+	mean := (payload-1)/targetChunks + 1
 	mean = min(max(mean, minMeanChunk), maxMeanChunk)
 	return 1 << bits.Len64(uint64(mean-1))
 }

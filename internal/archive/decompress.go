@@ -13,8 +13,10 @@ import (
 )
 
 // maxWindow is the largest zstd window that is accepted, and so nearly all the
-// memory that reading a layer takes. "zstd -19" needs 8 MiB, "--ultra -21" 64.
-const maxWindow = 64 << 20
+// memory that reading a layer takes. "zstd -19" needs 8 MiB, "--ultra -20" 32. The
+// window of the layer before may still wait for the garbage collector, so twice
+// 64 MiB would already be more than the 128 MiB that a process may take.
+const maxWindow = 32 << 20
 
 // blobReader is the compressed stream. It keeps the first error of the source,
 // so that a broken connection is not reported as bad content, and notices when
@@ -92,7 +94,7 @@ func (d *decompressor) explain(err error) error {
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		r := spec.Refuse(spec.RuleLayerStream, "", "the zstd window of the layer is larger than %d MiB", maxWindow>>20)
-		r.Advice = "compress the layer again without --long and --ultra"
+		r.Advice = fmt.Sprintf("compress the layer again with a window of at most %d MiB (zstd without --long and --ultra)", maxWindow>>20)
 		return r
 	}
 	return spec.Refuse(spec.RuleLayerStream, "", "the layer is not a valid %s stream: %w", d.codec, noEOF(err))

@@ -15,7 +15,7 @@ import (
 // heap on the way. NBPACK_TEST_GIB sets the size of the file in GiB; the default
 // is small, but the bound is the one that holds for 8 GiB.
 func TestWriterHeap(t *testing.T) {
-	size := int64(128 << 20)
+	size := int64(24 << 20)
 	if gib, err := strconv.ParseInt(os.Getenv("NBPACK_TEST_GIB"), 10, 64); err == nil {
 		size = gib << 30
 	}
