@@ -70,6 +70,7 @@ type nowhere struct{}
 func (nowhere) Reuse(string, string, int64) (bool, error) { return false, nil }
 func (nowhere) Create(string, int64) (stagedFile, error)  { return nowhereFile{io.Discard}, nil }
 func (nowhere) Link(string, string) error                 { return nil }
+func (nowhere) Remove(string) error                       { return nil }
 func (nowhere) Mkdir(string) error                        { return nil }
 func (nowhere) Symlink(string, string) error              { return nil }
 

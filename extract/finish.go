@@ -20,6 +20,13 @@ func (in *intake) finish() ([]spec.Entry, error) {
 		return nil, err
 	}
 	tree, copies := newTreeEntries(raw, in.sums)
+	for _, c := range copies {
+		if _, staged := in.staged[c.Path]; staged { // before SHA256SUM was known
+			if err := in.stage.Remove(c.Path); err != nil {
+				return nil, err
+			}
+		}
+	}
 	links := append(tree.linkCopies(copies, in.target.labels), tree.entryLinks(in.target.labels)...)
 	for _, link := range links {
 		if err := in.stage.Symlink(link.Path, link.Target); err != nil {
@@ -41,8 +48,8 @@ func (in *intake) allEntries() []spec.Entry {
 type treeEntries map[string]spec.Entry
 
 // newTreeEntries turns the entries of layers into those of a tree: parents
-// are spelled out and hard links are files. Unlisted regular files, which the
-// check lets pass only as copies of entry links, are returned apart.
+// are spelled out and hard links are files. Copies of entry links are returned
+// apart.
 func newTreeEntries(raw []spec.Entry, sums map[string]string) (t treeEntries, copies []spec.Entry) {
 	t = treeEntries{}
 	for _, e := range raw {
@@ -50,7 +57,7 @@ func newTreeEntries(raw []spec.Entry, sums map[string]string) (t treeEntries, co
 			continue
 		}
 		e.Layer = 0
-		if _, listed := sums[e.Path]; e.Type == spec.TypeFile && !listed && e.Path != spec.SumsName {
+		if isEntryLinkCopy(e, sums) {
 			copies = append(copies, e)
 			continue
 		}

@@ -37,6 +37,7 @@ type stager interface {
 	Reuse(path, sha256 string, size int64) (bool, error)
 	Create(path string, size int64) (stagedFile, error)
 	Link(path, staged string) error
+	Remove(path string) error
 	Mkdir(path string) error
 	Symlink(path, target string) error
 }
@@ -68,35 +69,6 @@ func (in *intake) order() []int {
 		return in.target.layers[order[a]].Size < in.target.layers[order[b]].Size
 	})
 	return order
-}
-
-// findSums reads layers until SHA256SUM turned up. A layer that is recorded
-// is not read: the image it came from was proved to hold exactly what its
-// SHA256SUM lists.
-func (in *intake) findSums(ctx context.Context) error {
-	for _, i := range in.order() {
-		if sums, ok := in.known.sumsOf(in.target.layers[i].DiffID); ok {
-			in.setSums(sums)
-			return nil
-		}
-		if _, ok := in.known[in.target.layers[i].DiffID]; ok {
-			continue
-		}
-		if err := in.readLayer(ctx, i); err != nil {
-			return err
-		}
-		if in.sums != nil {
-			return nil
-		}
-	}
-	return nil
-}
-
-func (in *intake) setSums(list []spec.Sum) {
-	in.sumList, in.sums = list, make(map[string]string, len(list))
-	for _, s := range list {
-		in.sums[s.Path] = s.SHA256
-	}
 }
 
 // reuse takes from the boot directory what the plan believes to be there. What
@@ -138,7 +110,7 @@ func (in *intake) readRest(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return in.linkAll()
 }
 
 func (in *intake) replay(layer int) (bool, error) {
@@ -147,7 +119,7 @@ func (in *intake) replay(layer int) (bool, error) {
 		return false, nil
 	}
 	for _, e := range known.layer.Entries {
-		if e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
+		if e.Type != spec.TypeFile {
 			continue
 		}
 		if have, ok := in.staged[e.Path]; !in.isEntryLinkCopy(e) && (!ok || have.SHA256 != e.SHA256) {
@@ -163,6 +135,9 @@ func (in *intake) replay(layer int) (bool, error) {
 		in.entries[layer] = append(in.entries[layer], e)
 		if err := in.place(e); err != nil {
 			return false, err
+		}
+		if _, ok := in.staged[e.Path]; ok {
+			in.staged[e.Path] = e // now with its size
 		}
 	}
 	return true, nil
@@ -230,8 +205,7 @@ func (in *intake) take(ctx context.Context, content io.Reader, e spec.Entry) err
 	switch e.Type {
 	case spec.TypeFile:
 		err = in.takeFile(content, &e)
-	case spec.TypeHardlink:
-		err = in.takeHardlink(&e)
+	case spec.TypeHardlink: // its target may be in a layer that is read later
 	default:
 		err = in.place(e)
 	}
@@ -248,8 +222,11 @@ func (in *intake) fits(e spec.Entry) error {
 	if in.count++; in.count > spec.MaxEntries {
 		return spec.Refuse(spec.RuleEntryCount, e.Path, "the image has more than %d entries", spec.MaxEntries)
 	}
-	if e.Path == "." {
+	if e.Path == "." && e.Type == spec.TypeDir {
 		return nil
+	}
+	if err := spec.CheckPath(e.Path); err != nil {
+		return err
 	}
 	for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
 		if t, ok := in.seen[dir]; ok && t != spec.TypeDir {
@@ -261,25 +238,6 @@ func (in *intake) fits(e spec.Entry) error {
 		return spec.Refuse(spec.RulePathTwice, e.Path, "the path occurs twice")
 	}
 	in.seen[e.Path] = e.Type
-	return nil
-}
-
-func (in *intake) takeHardlink(e *spec.Entry) error {
-	target, ok := in.staged[e.Target]
-	if !ok {
-		return spec.Refuse(spec.RuleLinkDangling, e.Path, "hard link to %q, which is no file that came before it", e.Target)
-	}
-	if want, listed := in.sums[e.Path]; in.sums != nil && listed && want != target.SHA256 {
-		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its content does not match SHA256SUM")
-	}
-	e.SHA256, e.Size = target.SHA256, target.Size
-	if _, done := in.staged[e.Path]; done {
-		return nil
-	}
-	if err := in.stage.Link(e.Path, e.Target); err != nil {
-		return err
-	}
-	in.staged[e.Path] = *e
 	return nil
 }
 
@@ -308,54 +266,6 @@ func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
 		in.staged[e.Path] = *e
 	}
 	return nil
-}
-
-// takeSums stages the checksum list and reads it.
-func (in *intake) takeSums(content io.Reader, e *spec.Entry) error {
-	if e.Size > spec.MaxSumsSize {
-		return spec.Refuse(spec.RuleDocumentSize, e.Path, "it is %d bytes long, at most %d are accepted", e.Size, int64(spec.MaxSumsSize))
-	}
-	body, err := io.ReadAll(content)
-	if err != nil {
-		return err
-	}
-	list, err := spec.ParseSums(body)
-	if err != nil {
-		return err
-	}
-	e.SHA256 = sha256Hex(body)
-	if _, have := in.staged[e.Path]; !have {
-		f, err := in.stage.Create(e.Path, e.Size)
-		if err != nil {
-			return err
-		}
-		if _, err := f.Write(body); err != nil {
-			f.Abort()
-			return err
-		}
-		if err := f.Close(e.SHA256); err != nil {
-			return err
-		}
-	}
-	in.staged[e.Path] = *e
-	if in.sums == nil {
-		in.setSums(list)
-	}
-	return nil
-}
-
-// isEntryLinkCopy says whether a regular file may be a builder's copy of an
-// entrypoint link. The final check compares it with the file it stands for.
-func (in *intake) isEntryLinkCopy(e spec.Entry) bool {
-	if _, listed := in.sums[e.Path]; listed {
-		return false
-	}
-	for _, l := range spec.EntryLinks() {
-		if path.Base(e.Path) == l.Name {
-			return true
-		}
-	}
-	return false
 }
 
 // foreseen lists what the tree will hold as far as it is known before the

@@ -80,9 +80,10 @@ func reservedAtTop(element string) bool {
 
 // CleanTarName gives the path that a tar header names: without the "./" that
 // tar writes in front and the "/" that it writes behind directories. The root
-// directory itself, "." or "./", gives ".". What CheckPath refuses is refused.
+// directory itself, "." or "./", or "/" as umoci writes it, gives ".". What
+// CheckPath refuses is refused.
 func CleanTarName(name string) (string, error) {
-	if name == "." || name == "./" {
+	if name == "." || name == "./" || name == "/" {
 		return ".", nil
 	}
 	p := strings.TrimSuffix(strings.TrimPrefix(name, "./"), "/")

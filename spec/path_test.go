@@ -35,13 +35,13 @@ func TestCheckPath(t *testing.T) {
 
 func TestCleanTarName(t *testing.T) {
 	for name, want := range map[string]string{
-		".": ".", "./": ".", "a": "a", "./a": "a", "a/": "a", "./a/b/": "a/b", "./a/b": "a/b",
+		".": ".", "./": ".", "/": ".", "a": "a", "./a": "a", "a/": "a", "./a/b/": "a/b", "./a/b": "a/b",
 	} {
 		if got, err := CleanTarName(name); err != nil || got != want {
 			t.Errorf("CleanTarName(%q) = %q, %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"", "/", "..", "../", "/a", "././a", ".//a", "a//", "./.", "./..", "./../a", "a/./", "a/../"} {
+	for _, name := range []string{"", "//", "..", "../", "/a", "././a", ".//a", "a//", "./.", "./..", "./../a", "a/./", "a/../"} {
 		got, err := CleanTarName(name)
 		if err == nil {
 			t.Errorf("CleanTarName(%q) = %q", name, got)

@@ -133,6 +133,29 @@ func (s *Stage) Link(p, staged string) error {
 	return s.take(&source{from, name, fd, st, f.fresh}, p, f.sha256)
 }
 
+// Remove takes a finished file out of the stage again.
+func (s *Stage) Remove(p string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.files[p]
+	if !ok {
+		return fmt.Errorf("remove %q: it is not finished in this stage", p)
+	}
+	up, name, err := s.gen.parent(p)
+	if err != nil {
+		return err
+	}
+	defer up.close()
+	if err := s.d.ops.unlink(up, name); err != nil {
+		return err
+	}
+	delete(s.files, p)
+	if s.content[f.sha256] == p {
+		delete(s.content, f.sha256)
+	}
+	return nil
+}
+
 // source is an open file whose content is known to be right.
 type source struct {
 	dir   *dirFD

@@ -78,6 +78,9 @@ func (s *Stage) Link(string, string) error { return errPlatform }
 // Create refuses on this system.
 func (s *Stage) Create(string, int64) (*File, error) { return nil, errPlatform }
 
+// Remove refuses on this system.
+func (s *Stage) Remove(string) error { return errPlatform }
+
 // Mkdir refuses on this system.
 func (s *Stage) Mkdir(string) error { return errPlatform }
 
