@@ -28,13 +28,17 @@ const (
 // Dir is an open boot directory. It is used by one goroutine; the stages it
 // gives may create files from several.
 type Dir struct {
-	path     string
-	opts     Options
-	ops      *fsOps
-	root     *dirFD // the boot directory; nil when View found none
-	state    *dirFD // .nbextract; nil when View found none
-	lock     int    // descriptor that holds the lock, -1 for View
-	pending  bool   // a journal waits for recovery
+	path    string
+	opts    Options
+	ops     *fsOps
+	root    *dirFD // the boot directory; nil when View found none
+	state   *dirFD // .nbextract; nil when View found none
+	lock    int    // descriptor that holds the lock, -1 for View
+	pending bool   // a journal waits for recovery
+
+	madeDirs  []string // the boot directory and those above it that Open made, outermost first
+	madeState bool     // Open made the state directory
+
 	images   map[string]*Image
 	contents contentIndex // where a content is recorded, made when first needed
 }
@@ -111,8 +115,11 @@ func newDir(dir string, o Options) *Dir {
 	return &Dir{path: dir, opts: o, ops: &fsOps{hook: o.hook}, lock: -1, images: map[string]*Image{}}
 }
 
-// Close gives up the lock. It changes nothing on disk.
+// Close gives up the lock. Where Open made the boot directory or its state
+// directory and no tree came into it, it removes them again; else it changes
+// nothing on disk.
 func (d *Dir) Close() error {
+	d.leaveNoTrace()
 	d.root.close()
 	d.state.close()
 	if d.lock >= 0 {
@@ -154,6 +161,9 @@ func (d *Dir) makeRoot(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	if err == nil {
+		d.madeDirs = append(d.madeDirs, dir)
+	}
 	return d.ops.do("chmod", dir, func() error { return unix.Chmod(dir, 0o755) })
 }
 
@@ -193,7 +203,7 @@ func (d *Dir) openState() error {
 	if err := checkState(d.state); err != nil {
 		return err
 	}
-	if made {
+	if d.madeState = made; made {
 		// What is staged here must not inherit a default ACL of the boot
 		// directory: modes are exact.
 		for _, attr := range []string{"system.posix_acl_default", "system.posix_acl_access"} {
@@ -245,12 +255,12 @@ func (d *Dir) acquire() error {
 		return fmt.Errorf("open lock of boot directory %q: %w", d.path, err)
 	}
 	err = retry(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
-	if err == nil {
+	if err == nil && d.lockIsCurrent(fd) {
 		d.lock = fd
 		return nil
 	}
 	_ = unix.Close(fd)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
 		return &LockedError{d.path}
 	}
 	return fmt.Errorf("lock boot directory %q: %w", d.path, err)
