@@ -185,7 +185,7 @@ func (b *builder) image(m *Image) (json.RawMessage, error) {
 	if m.Docker {
 		manifestType, configType = dockerManifest, dockerConfig
 	}
-	labels, annotations := m.labels()
+	labels, annotations := m.labels(b.vars)
 	config, err := marshal(map[string]any{
 		"architecture": "amd64", "os": "linux",
 		"config": map[string]any{"Labels": labels},

@@ -59,6 +59,9 @@ func (e Edit) pointer(doc []byte, v Vars) ([]byte, error) {
 		return nil, err
 	}
 	value := json.RawMessage(v.expand(string(e.Set)))
+	if bytes.Contains(value, []byte("${")) {
+		return nil, fmt.Errorf("%s: %s is not known yet", *e.At, value)
+	}
 	if e.Fill != nil {
 		quoted, err := marshal(e.Fill.String(v))
 		if err != nil {

@@ -187,17 +187,17 @@ func (m *Image) layers(v Vars) []Layer {
 	return all
 }
 
-func (m *Image) labels() (config, annotations map[string]string) {
+func (m *Image) labels(v Vars) (config, annotations map[string]string) {
 	config, annotations = goodLabels(), goodLabels()
-	patch(config, m.Labels)
-	patch(annotations, m.Labels)
-	patch(config, m.ConfigLabels)
-	patch(annotations, m.Annotations)
+	patch(config, m.Labels, v)
+	patch(annotations, m.Labels, v)
+	patch(config, m.ConfigLabels, v)
+	patch(annotations, m.Annotations, v)
 	return config, annotations
 }
 
 // patch sets and drops labels; names that do not begin like a host are short.
-func patch(labels map[string]string, changes map[string]*string) {
+func patch(labels map[string]string, changes map[string]*string, v Vars) {
 	for key, value := range changes {
 		if !strings.HasPrefix(key, "org.") && !strings.HasPrefix(key, "com.") {
 			key = LabelPrefix + key
@@ -205,7 +205,7 @@ func patch(labels map[string]string, changes map[string]*string) {
 		if value == nil {
 			delete(labels, key)
 		} else {
-			labels[key] = *value
+			labels[key] = v.expand(*value)
 		}
 	}
 }

@@ -23,7 +23,7 @@ type Lie struct {
 	On     string            // "tag", "manifest" (by digest), "blob", or the digest variable of one: "config", "layer1"
 	Method string            // "" for all
 	From   int               // from which such request on; 0 and 1: always
-	As     string            // answer with what this tag names
+	As     string            // answer with what this tag or digest names
 	Status int               // instead of 200
 	Header map[string]string // set; "" takes one away
 	Body   []ByteEdit
@@ -141,7 +141,7 @@ func (r *Registry) apply(kind, ref, method string) (lies []Lie, as string) {
 			}
 			lies = append(lies, lie)
 			if lie.As != "" {
-				as = lie.As
+				as = r.vars.expand(lie.As)
 			}
 		}
 	}

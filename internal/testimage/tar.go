@@ -114,6 +114,9 @@ func (e Entry) write(w io.Writer, v Vars) error {
 	if _, err := w.Write(e.header(v, name, link, declared)); err != nil {
 		return err
 	}
+	if size == 0 {
+		return nil
+	}
 	if _, err := io.Copy(w, e.Data.Reader(v)); err != nil {
 		return err
 	}

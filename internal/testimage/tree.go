@@ -3,6 +3,7 @@ package testimage
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 )
@@ -50,8 +51,11 @@ func (n Node) Pick(positions ...int) (Node, error) {
 
 func (t Tree) add(e Entry, v Vars) error {
 	name := path.Clean(e.Name.String(v))
-	if name == "." {
+	if name == "." || name == "/" && e.flag() == "5" || e.flag() == "g" || e.flag() == "x" { // headers are no files
 		return nil
+	}
+	if !fs.ValidPath(name) {
+		return fmt.Errorf("%q has no place in a tree", name)
 	}
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		t[dir] = "/"
