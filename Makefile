@@ -76,6 +76,11 @@ fuzz: ## run each fuzzer for FUZZTIME (10s)
 		done; \
 	done
 
+.PHONY: large
+large: ## pack 8 GiB in bounded memory, some minutes; docs/performance.md has the figures
+	CGO_ENABLED=0 NBPACK_LARGE_MIB=8192 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run TestMemory -v ./pack
+	CGO_ENABLED=0 NBPACK_TEST_GIB=8 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'WriterHeap/zstd:chunked' -v ./internal/archive
+
 .PHONY: demo
 demo: build ## pack, extract, update a real boot tree; TREE=DIR takes yours
 	@NBPACK=bin/nbpack NBEXTRACT=bin/nbextract sh testdata/demo/demo.sh

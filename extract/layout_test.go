@@ -72,3 +72,21 @@ func exitCode(err error) int {
 	}
 	return 1
 }
+
+func FuzzLivePath(f *testing.F) {
+	f.Add("default", "fedora", "40", "amd64")
+	f.Add("{os.name}/../{os.arch}", "..", "40", "a/b")
+	f.Add("x/{os.name}{", "a", "", "")
+	f.Add("flat", "", "", "")
+	f.Fuzz(func(t *testing.T, layout, name, version, arch string) {
+		live, err := livePath(layout, map[string]string{
+			spec.LabelOSName: name, spec.LabelOSVersion: version, spec.LabelOSArch: arch,
+		})
+		if err != nil || live == "." {
+			return
+		}
+		if err := spec.CheckPath(live); err != nil {
+			t.Errorf("livePath(%q, %q, %q, %q) = %q: %v", layout, name, version, arch, live, err)
+		}
+	})
+}
