@@ -50,6 +50,7 @@ const (
 	RuleEntryLink    = "entry-link"
 	RuleDowngrade    = "downgrade"
 	RuleDrift        = "drift"
+	RuleLayoutForm   = "layout-form"
 
 	RuleForeignTypes   = "foreign-types"
 	RuleLayerURLs      = "layer-urls"
@@ -158,6 +159,7 @@ func errorRules() []Rule {
 		{ID: RuleEntryLink, Summary: "BOOT, BOOTA and BOOTL lead to what their label names, or can be created", Advice: "remove the other file of this name from the image"},
 		{ID: RuleDowngrade, Summary: "an image is not older than the one that it replaces", Advice: "use --allow-downgrade if that is what you want"},
 		{ID: RuleDrift, Summary: "a boot tree is as its image has it (asked by nbextract verify)", Advice: "nbextract pull repairs it"},
+		{ID: RuleLayoutForm, Summary: "a layout, an archive or a directory of an image holds readable regular files in their places", Advice: "copy the image there again, with nbpack or skopeo"},
 	}
 	for i := range list {
 		list[i].Severity = SeverityError

@@ -123,7 +123,7 @@ func (d *Dir) Close() error {
 	d.root.close()
 	d.state.close()
 	if d.lock >= 0 {
-		_ = unix.Close(d.lock)
+		unlock(d.lock)
 	}
 	d.root, d.state, d.lock = nil, nil, -1
 	return nil
@@ -259,11 +259,18 @@ func (d *Dir) acquire() error {
 		d.lock = fd
 		return nil
 	}
-	_ = unix.Close(fd)
+	unlock(fd)
 	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
 		return &LockedError{d.path}
 	}
 	return fmt.Errorf("lock boot directory %q: %w", d.path, err)
+}
+
+// unlock gives the lock up at once: a process that is just being started has
+// the descriptor too, for a moment, and would hold the lock past the close.
+func unlock(fd int) {
+	_ = unix.Flock(fd, unix.LOCK_UN)
+	_ = unix.Close(fd)
 }
 
 // needLock refuses changes through a View.

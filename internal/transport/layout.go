@@ -94,6 +94,9 @@ func (s *layoutSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) 
 		return ocispec.Descriptor{}, err
 	}
 	idx, _, err := readLayoutIndex(s.files)
+	if isNotExist(err) {
+		return ocispec.Descriptor{}, &NotFoundError{Ref: s.ref.String(), What: "layout (oci-layout and index.json)"}
+	}
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("read %q: %w", s.ref, err)
 	}

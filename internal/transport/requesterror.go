@@ -41,7 +41,7 @@ func requestError(req *http.Request, err error) error {
 	if errors.As(err, &ue) {
 		err = ue.Err
 		if at, perr := url.Parse(ue.URL); perr == nil {
-			u = at
+			u = req.URL.ResolveReference(at) // a Location may be relative
 		}
 	}
 	return &transferError{req.Method, u.Scheme + "://" + u.Host + u.Path, err}

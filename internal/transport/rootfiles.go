@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/nbpack/nbpack/spec"
 )
@@ -34,6 +35,9 @@ func openRootFiles(dir string) (*rootFiles, error) {
 func (f *rootFiles) open(name string) (io.ReadCloser, int64, error) {
 	// os.Root follows links inside the tree, even with O_NOFOLLOW. So the
 	// name is looked at first and the opened file is compared with it.
+	if err := f.checkParents(name); err != nil {
+		return nil, 0, err
+	}
 	was, err := f.root.Lstat(name)
 	if err != nil {
 		return nil, 0, err
@@ -54,6 +58,24 @@ func (f *rootFiles) open(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, errors.Join(err, file.Close())
 	}
 	return file, is.Size(), nil
+}
+
+// checkParents refuses a name that leads through a symbolic link. What takes a
+// directory's place later cannot lead out of the root either.
+func (f *rootFiles) checkParents(name string) error {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		st, err := f.root.Lstat(dir)
+		if isNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !st.IsDir() {
+			return spec.Refuse(ruleLayout, dir, "not a directory (%s)", st.Mode().Type())
+		}
+	}
+	return nil
 }
 
 func (f *rootFiles) Close() error { return f.root.Close() }

@@ -14,13 +14,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Rule names of the refusals of this package.
+// The rules that this package applies.
 const (
-	ruleDigest    = "digest-mismatch"
-	ruleSize      = "size-mismatch"
-	ruleMediaType = "media-type-mismatch"
-	ruleManifest  = "manifest-size"
-	ruleLayout    = "layout-form"
+	ruleDigest    = spec.RuleDigest
+	ruleSize      = spec.RuleSize
+	ruleMediaType = spec.RuleMediaType
+	ruleManifest  = spec.RuleDocumentSize
+	ruleLayout    = spec.RuleLayoutForm
 )
 
 // verifyReader passes a stream through that must be exactly the content of a
