@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -11,39 +12,59 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// install makes one live tree equal to one manifest, or in a dry run says
-// what that would take.
-func (p *puller) install(ctx context.Context, src transport.Source, m *meter, t *target, base bootdir.Tree, top ocispec.Descriptor) error {
+// aim gives the live path of a target, which must be its own in this run.
+func (p *puller) aim(t *target) (string, error) {
 	labels, err := withSet(t.labels, p.opts.Set)
 	if err != nil {
-		return err
+		return "", err
 	}
 	live, err := livePath(p.opts.Layout, labels)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := p.claim(live, t.desc.Digest.String()); err != nil {
+		return "", err
+	}
+	return live, p.dir.CheckLive(live)
+}
+
+// install makes one live tree equal to one manifest, or in a dry run says
+// what that would take.
+func (p *puller) install(ctx context.Context, j *job) error {
+	var err error
+	if j.cur, err = p.dir.Tree(j.next.Live); err != nil {
 		return err
 	}
-	if err := p.dir.CheckLive(live); err != nil {
+	j.next.Mode = p.mode(j.cur)
+	if j.cur != nil && j.cur.Pinned {
+		p.opts.logf("%s is pinned to %s by a rollback; nbextract unpin lets it follow %q again", j.cur.Live, j.cur.Digest, j.next.Reference)
+		return p.repairPinned(ctx, j)
+	}
+	if err := p.refuseDowngrade(j.target, j.cur, j.next.Reference); err != nil {
 		return err
 	}
-	cur, err := p.dir.Tree(live)
+	return p.apply(ctx, j)
+}
+
+// repairPinned keeps a pinned tree as it was rolled back to: what is missing or
+// damaged comes back, and nothing else changes.
+func (p *puller) repairPinned(ctx context.Context, j *job) error {
+	damaged, err := p.damaged(ctx, j.cur)
 	if err != nil {
 		return err
 	}
-	if cur != nil && cur.Pinned {
-		p.opts.logf("%s is pinned to %s by a rollback; nbextract unpin lets it follow %q again", live, cur.Digest, base.Reference)
-		p.unchangedReport(cur, top, m)
+	if len(damaged) == 0 {
+		p.unchangedReport(j.cur, j.top, j.meter)
 		return nil
 	}
-	if err := p.refuseDowngrade(t, cur, base.Reference); err != nil {
-		return err
+	desc := ocispec.Descriptor{Digest: digest.Digest(j.cur.Digest), Size: -1}
+	t, err := (&resolver{src: j.src, mem: p.dir, ref: j.cur.Reference}).load(ctx, desc)
+	if err != nil {
+		return fmt.Errorf("repair %q: %w", j.cur.Live, err)
 	}
-	next := base
-	next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platform.String()
-	next.Created, next.Mode = t.config.Created, p.mode(cur)
-	return p.apply(ctx, &job{src: src, meter: m, target: t, cur: cur, next: &next, top: top})
+	next := *j.cur
+	j.target, j.next, j.pin = t, &next, true
+	return p.apply(ctx, j)
 }
 
 // job is one tree on its way from what is recorded to what is wanted.
@@ -56,6 +77,9 @@ type job struct {
 	top    ocispec.Descriptor
 	pin    bool
 }
+
+// moved says that the tree gets another manifest, be its files the same.
+func (j *job) moved() bool { return j.cur == nil || j.cur.Digest != j.next.Digest }
 
 func (p *puller) mode(cur *bootdir.Tree) bootdir.LiveMode {
 	switch {
@@ -122,10 +146,13 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged 
 		return err
 	}
 	want, complete := in.foreseen()
+	if err := p.dir.CheckSite(j.next.Live, want); err != nil {
+		return err
+	}
 	plan := newPlan(j.next.Live, j.next.Digest, want, recorded(p.dir, j.cur), damaged, complete, p.dir)
 	r := p.newReport(j.next, j.top, j.meter)
 	r.DryRun, r.Plan, r.Itemized = true, plan, plan
-	r.Changed = plan.Changes()
+	r.Changed = plan.Changes() || j.moved()
 	countPlan(&r, plan)
 	p.report.Trees = append(p.report.Trees, r)
 	return nil
@@ -133,9 +160,6 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged 
 
 // commit stages the whole tree and swaps it in.
 func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
-	if err := p.room(j.target, known); err != nil {
-		return err
-	}
 	stage, err := p.dir.Begin(ctx, j.next.Live)
 	if err != nil {
 		return err
@@ -147,7 +171,13 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	}
 	have := recorded(p.dir, j.cur)
 	want, _ := in.foreseen()
+	if err := p.dir.CheckSite(j.next.Live, want); err != nil {
+		return err
+	}
 	if err := in.reuse(newPlan(j.next.Live, j.next.Digest, want, have, damaged, false, p.dir)); err != nil {
+		return err
+	}
+	if err := p.room(in, want); err != nil {
 		return err
 	}
 	if err := in.readRest(ctx); err != nil {
@@ -163,10 +193,10 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 		return fmt.Errorf("install %q: %w", j.next.Live, err)
 	}
 	for _, w := range result.Warnings {
-		p.opts.logf("%s: %s", j.next.Live, w)
+		p.opts.warnf("%s: %s", j.next.Live, w)
 	}
 	r := p.newReport(j.next, j.top, j.meter)
-	r.Changed = result.Changed
+	r.Changed = result.Changed || j.moved()
 	r.Files = FileCounts{Written: result.Written, Kept: result.Kept, Removed: result.Removed}
 	r.Bytes.Reused = in.reusedBytes(entries)
 	r.Itemized = newPlan(j.next.Live, j.next.Digest, entries, have, damaged, true, p.dir)
@@ -174,12 +204,14 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	return nil
 }
 
-// room asks for space before the first byte is fetched. Layers declare what
-// they unpack to; for those that do not, the size of the blob is the least.
-func (p *puller) room(t *target, known layerIndex) error {
-	var bytes, inodes int64
-	for i, l := range t.manifest.Layers {
-		if _, ok := known[t.layers[i].DiffID]; ok {
+// room asks for space before the payload is fetched: for what the layers that
+// must be read declare to unpack to (for those that do not declare it, the size
+// of the blob is the least), without what the stage took from the disk, and for
+// an inode for every new file, and for every name of a tree and its generation.
+func (p *puller) room(in *intake, want []spec.Entry) error {
+	var bytes int64
+	for i, l := range in.target.manifest.Layers {
+		if in.entries[i] != nil || in.replayable(i) {
 			continue
 		}
 		size := l.Size
@@ -187,9 +219,15 @@ func (p *puller) room(t *target, known layerIndex) error {
 			size = bound
 		}
 		bytes += size
-		inodes++
 	}
-	return p.dir.Space(bytes, inodes)
+	bytes -= in.known.sizeOf(in.reused)
+	inodes := int64(len(want) - len(in.staged))
+	for _, e := range want {
+		if e.Type != spec.TypeFile {
+			inodes++
+		}
+	}
+	return p.dir.Space(max(bytes, 0), inodes)
 }
 
 func (j *job) image(in *intake, entries []spec.Entry) *bootdir.Image {
@@ -229,7 +267,7 @@ func countPlan(r *TreeReport, plan *Plan) {
 			continue
 		}
 		switch it.Op {
-		case OpWrite:
+		case OpWrite, OpLink: // a new inode at its path either way
 			r.Files.Written++
 		case OpRemove:
 			r.Files.Removed++

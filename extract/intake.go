@@ -28,7 +28,7 @@ type intake struct {
 	entries map[int][]spec.Entry // by layer, as they stand in it
 	staged  map[string]spec.Entry
 	seen    map[string]spec.EntryType // every path so far, parents included
-	reused  map[string]bool           // files that the boot directory had
+	reused  map[string]string         // files that the boot directory had, path → sha256
 	count   int
 }
 
@@ -54,7 +54,7 @@ func newIntake(src transport.Source, t *target, known layerIndex, s stager, p tr
 	return &intake{
 		src: src, target: t, known: known, stage: s, progress: p,
 		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, seen: map[string]spec.EntryType{},
-		reused: map[string]bool{},
+		reused: map[string]string{},
 	}
 }
 
@@ -90,7 +90,7 @@ func (in *intake) reuse(p *Plan) error {
 			continue
 		}
 		in.staged[it.Path] = spec.Entry{Path: it.Path, Type: spec.TypeFile, SHA256: it.SHA256}
-		in.reused[it.Path] = true
+		in.reused[it.Path] = it.SHA256
 	}
 	return nil
 }
@@ -113,19 +113,28 @@ func (in *intake) readRest(ctx context.Context) error {
 	return in.linkAll()
 }
 
-func (in *intake) replay(layer int) (bool, error) {
+// replayable says whether a layer is recorded and all its files are staged.
+func (in *intake) replayable(layer int) bool {
 	known, ok := in.known[in.target.layers[layer].DiffID]
 	if !ok {
-		return false, nil
+		return false
 	}
 	for _, e := range known.layer.Entries {
 		if e.Type != spec.TypeFile {
 			continue
 		}
 		if have, ok := in.staged[e.Path]; !in.isEntryLinkCopy(e) && (!ok || have.SHA256 != e.SHA256) {
-			return false, nil
+			return false
 		}
 	}
+	return true
+}
+
+func (in *intake) replay(layer int) (bool, error) {
+	if !in.replayable(layer) {
+		return false, nil
+	}
+	known := in.known[in.target.layers[layer].DiffID]
 	in.entries[layer] = []spec.Entry{}
 	for _, e := range known.layer.Entries {
 		e.Layer = layer
@@ -298,7 +307,7 @@ func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
 func (in *intake) reusedBytes(entries []spec.Entry) int64 {
 	var n int64
 	for _, e := range entries {
-		if in.reused[e.Path] {
+		if _, ok := in.reused[e.Path]; ok {
 			n += e.Size
 		}
 	}

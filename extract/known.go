@@ -55,3 +55,20 @@ func (x layerIndex) sumsOf(diffID string) ([]spec.Sum, bool) {
 	sort.Slice(sums, func(i, j int) bool { return sums[i].Path < sums[j].Path })
 	return sums, true
 }
+
+// sizeOf adds up the sizes, in bytes, of contents that recorded layers hold.
+func (x layerIndex) sizeOf(content map[string]string) int64 {
+	size := map[string]int64{}
+	for _, known := range x {
+		for _, e := range known.layer.Entries {
+			if e.Type == spec.TypeFile {
+				size[e.SHA256] = e.Size
+			}
+		}
+	}
+	var total int64
+	for _, sum := range content {
+		total += size[sum]
+	}
+	return total
+}

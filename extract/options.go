@@ -40,6 +40,9 @@ type Options struct {
 	Now func() time.Time
 	// Log takes lines for the operator, such as warnings; nil drops them.
 	Log func(format string, args ...any)
+	// Warn takes lines about what went wrong although the work was done; nil
+	// drops them.
+	Warn func(format string, args ...any)
 	// Progress is told of the bytes of long transfers; nil drops them.
 	Progress transport.Progress
 }
@@ -47,6 +50,12 @@ type Options struct {
 func (o Options) logf(format string, args ...any) {
 	if o.Log != nil {
 		o.Log(format, args...)
+	}
+}
+
+func (o Options) warnf(format string, args ...any) {
+	if o.Warn != nil {
+		o.Warn(format, args...)
 	}
 }
 

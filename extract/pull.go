@@ -13,9 +13,10 @@ import (
 
 // Pull brings the boot trees of the references below o.Dir up to date and
 // reports on each. A reference is asked for with one request; what is
-// unchanged and undamaged costs nothing more. The trees are handled one after
-// another; the first that fails ends the pull, and the report still tells of
-// those before it.
+// unchanged and undamaged costs nothing more. All references are resolved, and
+// their live paths compared, before the first tree is touched; then the trees
+// follow one after another. The first that fails ends the pull, and the report
+// tells of those before it.
 //
 // Errors are *spec.Refusal for content that is not accepted, *PlatformError
 // for the choice of a platform, *transport.NotFoundError, and
@@ -31,8 +32,14 @@ func Pull(ctx context.Context, c *transport.Client, refs []transport.Reference, 
 	}
 	defer dir.Close()
 	p := &puller{dir: dir, opts: o, report: report, claimed: map[string]string{}}
+	defer p.close()
 	for _, ref := range refs {
-		if err := p.pull(ctx, c, ref); err != nil {
+		if err := p.prepare(ctx, c, ref); err != nil {
+			return report, err
+		}
+	}
+	for _, step := range p.steps {
+		if err := step(ctx); err != nil {
 			return report, err
 		}
 	}
@@ -52,14 +59,23 @@ type puller struct {
 	opts    Options
 	report  *Report
 	claimed map[string]string // live path → manifest digest of this run
+	sources []transport.Source
+	steps   []func(context.Context) error // what is left to do, tree by tree
 }
 
-func (p *puller) pull(ctx context.Context, c *transport.Client, ref transport.Reference) error {
+func (p *puller) close() {
+	for _, src := range p.sources {
+		src.Close()
+	}
+}
+
+// prepare finds out what a reference asks for and adds the steps that do it.
+func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport.Reference) error {
 	src, err := c.Source(ctx, ref)
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	p.sources = append(p.sources, src)
 	m := &meter{src: src}
 	top, err := src.Resolve(ctx)
 	if err != nil {
@@ -80,9 +96,17 @@ func (p *puller) pull(ctx context.Context, c *transport.Client, ref transport.Re
 		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms), Platforms: platformNames(targets)},
 	}
 	for i := range targets {
-		if err := p.install(ctx, src, m, &targets[i], base, top); err != nil {
+		t := &targets[i]
+		live, err := p.aim(t)
+		if err != nil {
 			return err
 		}
+		next := base
+		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platform.String()
+		next.Created = t.config.Created
+		p.steps = append(p.steps, func(ctx context.Context) error {
+			return p.install(ctx, &job{src: src, meter: m, target: t, next: &next, top: top})
+		})
 	}
 	return nil
 }
@@ -121,7 +145,10 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 		if err := p.claim(trees[i].Live, trees[i].Digest); err != nil {
 			return false, err
 		}
-		p.unchangedReport(&trees[i], top, m)
+		p.steps = append(p.steps, func(context.Context) error {
+			p.unchangedReport(&trees[i], top, m)
+			return nil
+		})
 	}
 	return true, nil
 }

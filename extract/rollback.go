@@ -53,19 +53,22 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 
 // Unpin lets a tree follow its reference again; the next pull brings it up to
 // date. live may be empty where the directory has one tree only. It returns
-// the tree's live path.
-func Unpin(ctx context.Context, o Options, live string) (string, error) {
+// the tree's live path and whether it was pinned.
+func Unpin(ctx context.Context, o Options, live string) (path string, was bool, err error) {
 	dir, err := openDir(ctx, o)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer dir.Close()
 	t, err := pickTree(dir, o.Dir, live)
-	if err != nil || !t.Pinned || o.DryRun {
-		return live, err
+	if err != nil {
+		return "", false, err
+	}
+	if !t.Pinned {
+		return t.Live, false, nil
 	}
 	t.Pinned = false
-	return t.Live, dir.UpdateTree(t)
+	return t.Live, true, dir.UpdateTree(t)
 }
 
 // Prune removes the generations that neither o.Keep nor the grace time
@@ -98,7 +101,7 @@ func pickTree(dir *bootdir.Dir, name, live string) (*bootdir.Tree, error) {
 	}
 	switch {
 	case len(trees) == 0:
-		return nil, &notFoundError{msg: fmt.Sprintf("%q holds no boot tree", name), hint: "nbextract pull IMAGE -d DIR lays one out"}
+		return nil, noTrees(name)
 	case live == "":
 		return nil, &usageError{msg: fmt.Sprintf("%q holds several boot trees", name), hint: "name one: " + strings.Join(paths, ", ")}
 	}

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -55,6 +56,9 @@ func survey(ctx context.Context, dir string, checksum bool) ([]TreeStatus, error
 	if err != nil {
 		return nil, err
 	}
+	if len(trees) == 0 {
+		return nil, noTrees(dir)
+	}
 	list := []TreeStatus{}
 	for i := range trees {
 		s := treeStatus(d, &trees[i])
@@ -67,6 +71,12 @@ func survey(ctx context.Context, dir string, checksum bool) ([]TreeStatus, error
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+// noTrees says that a directory is no boot directory of ours, which is
+// mostly a mistyped or unmounted one.
+func noTrees(dir string) error {
+	return &notFoundError{msg: fmt.Sprintf("%q holds no boot tree", dir), hint: "nbextract pull IMAGE -d DIR lays one out"}
 }
 
 func treeStatus(d *bootdir.Dir, t *bootdir.Tree) TreeStatus {

@@ -50,7 +50,16 @@ func (in *intake) takeSums(content io.Reader, e *spec.Entry) error {
 		return err
 	}
 	e.SHA256 = sha256Hex(body)
-	if _, have := in.staged[e.Path]; !have {
+	if _, have := in.staged[e.Path]; have {
+		return in.sumsFound(list, e)
+	}
+	reused, err := in.stage.Reuse(e.Path, e.SHA256, e.Size)
+	if err != nil {
+		return err
+	}
+	if reused {
+		in.reused[e.Path] = e.SHA256
+	} else {
 		f, err := in.stage.Create(e.Path, e.Size)
 		if err != nil {
 			return err
@@ -63,6 +72,10 @@ func (in *intake) takeSums(content io.Reader, e *spec.Entry) error {
 			return err
 		}
 	}
+	return in.sumsFound(list, e)
+}
+
+func (in *intake) sumsFound(list []spec.Sum, e *spec.Entry) error {
 	in.staged[e.Path] = *e
 	if in.sums == nil {
 		in.setSums(list)

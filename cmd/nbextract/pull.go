@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -59,16 +60,14 @@ files directly into DIR, and any other template of these names can be given.`,
 				return err
 			}
 			defer client.Close()
-			o.Log, o.Progress = env.Info, env.Progress()
+			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
 			report, err := extract.Pull(cmd.Context(), client, refs, o)
 			env.StopProgress()
-			if err != nil {
+			if err != nil && len(report.Trees) == 0 {
 				return err
 			}
-			if asJSON {
-				return env.JSON(report)
-			}
-			return printReport(env, report, itemize || o.DryRun)
+			// What was done before a failure is done: the result tells of it.
+			return errors.Join(err, printResult(env, report, asJSON, itemize || o.DryRun))
 		},
 	}
 	dirFlag(cmd, &o.Dir)
@@ -115,6 +114,13 @@ func pullOptions(o *extract.Options, platforms, set []string, live string) error
 		o.Set[key] = value
 	}
 	return nil
+}
+
+func printResult(env *cli.Env, report *extract.Report, asJSON, itemize bool) error {
+	if asJSON {
+		return env.JSON(report)
+	}
+	return printReport(env, report, itemize)
 }
 
 // printReport prints a line for each tree, and nothing for a cron job that

@@ -170,7 +170,7 @@ func TestSecondRunIsLockedOut(t *testing.T) {
 	if code != 75 || !strings.Contains(errs, "nbextract: hint:") {
 		t.Errorf("a locked directory: exit %d, %s", code, errs)
 	}
-	if code, _, errs := nbextract(t, "status", "-d", boot); code != 0 {
+	if code, _, errs := nbextract(t, "status", "-d", boot); code != 4 {
 		t.Errorf("status beside another run: exit %d, %s", code, errs)
 	}
 }

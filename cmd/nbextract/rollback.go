@@ -35,7 +35,7 @@ fetched by digest from where the tree came from; otherwise no network is used.`,
 				return err
 			}
 			defer client.Close()
-			o.Log, o.Progress = env.Info, env.Progress()
+			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
 			report, err := extract.Rollback(cmd.Context(), client, o, optionalPath(args), to)
 			env.StopProgress()
 			if err != nil {
@@ -67,11 +67,15 @@ func unpinCommand(env *cli.Env) *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Log = env.Info
-			live, err := extract.Unpin(cmd.Context(), o, optionalPath(args))
+			live, was, err := extract.Unpin(cmd.Context(), o, optionalPath(args))
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(env.Stdout, "%s unpinned\n", live)
+			verb := "unpinned"
+			if !was {
+				verb = "was not pinned"
+			}
+			_, err = fmt.Fprintf(env.Stdout, "%s %s\n", live, verb)
 			return err
 		},
 	}

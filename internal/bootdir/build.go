@@ -171,9 +171,7 @@ func (b *builder) clash(e spec.Entry, old *dirFD, name string, st *unix.Stat_t) 
 			return err
 		}
 	}
-	return &spec.Refusal{Rule: "site-file", Path: e.Path,
-		Reason: "the image wants this name, but what is there was not put there by nbextract",
-		Advice: "move or rename the site's own file, or use another --layout; nothing was changed"}
+	return siteRefusal(e.Path)
 }
 
 // sameContent tells whether an unmanaged file or link equals an entry.

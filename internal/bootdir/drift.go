@@ -41,12 +41,23 @@ func (d *Dir) Drift(ctx context.Context, t *Tree, checksum bool) ([]Problem, err
 	defer base.close()
 	c := &comparison{ctx: ctx, tree: t, checksum: checksum, states: map[string]int{}, cursor: newCursor(base)}
 	defer c.cursor.close()
+	if t.Mode == ModeDir {
+		gen, err := d.openGeneration(t.Digest)
+		if err != nil {
+			return nil, err
+		}
+		c.generation = newCursor(gen)
+		defer func() { c.generation.close(); gen.close() }()
+	}
 	for i, f := range t.Files {
 		c.states[f.Path] = i
 	}
 	var problems []Problem
 	for _, e := range img.Entries {
 		what, err := c.compare(e)
+		if err == nil && what == "" {
+			what, err = c.compareGeneration(e)
+		}
 		if err != nil {
 			return problems, fmt.Errorf("look at %q of %q: %w", e.Path, t.Live, err)
 		}
@@ -96,12 +107,15 @@ func (d *Dir) liveProblem(t *Tree) (string, error) {
 
 // comparison is one walk over a live tree.
 type comparison struct {
-	ctx       context.Context
-	tree      *Tree
-	checksum  bool
-	states    map[string]int // index into tree.Files
-	cursor    *cursor
-	refreshed bool
+	ctx      context.Context
+	tree     *Tree
+	checksum bool
+	states   map[string]int // index into tree.Files
+	cursor   *cursor
+	// generation is where by-digest has the same files; nil in link mode,
+	// where the live path leads there.
+	generation *cursor
+	refreshed  bool
 }
 
 // compare gives what is wrong with one entry, empty when nothing is.
@@ -194,4 +208,50 @@ func (c *comparison) compareBytes(e spec.Entry, i int, recorded bool) (string, e
 		c.refreshed = true
 	}
 	return "", nil
+}
+
+// openGeneration opens the directory of a generation, nil when it is gone.
+func (d *Dir) openGeneration(digest string) (*dirFD, error) {
+	hex, err := digestHex(digest)
+	if err != nil {
+		return nil, err
+	}
+	gen, err := d.root.open(generationsName + "/" + hex)
+	if err != nil && (isMissing(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)) {
+		return nil, nil
+	}
+	return gen, err
+}
+
+// compareGeneration looks at the other name of a live file, by which boots
+// find it that must not straddle an update. The same inode is the same file;
+// another one is read only where content is asked for.
+func (c *comparison) compareGeneration(e spec.Entry) (string, error) {
+	if c.generation == nil || e.Type != spec.TypeFile {
+		return "", nil
+	}
+	if c.generation.base == nil {
+		return GenerationGone, nil
+	}
+	st, err := c.generation.stat(e.Path)
+	switch {
+	case isMissing(err), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return GenerationGone, nil
+	case err != nil:
+		return "", err
+	case !isType(st, unix.S_IFREG) || st.Size != e.Size:
+		return GenerationWrong, nil
+	}
+	i, recorded := c.states[e.Path]
+	if !c.checksum || recorded && c.tree.Files[i].Inode == st.Ino {
+		return "", nil
+	}
+	dir, name, err := c.generation.at(e.Path)
+	if err != nil {
+		return "", err
+	}
+	if same, err := sameContent(e, dir, name, st); err != nil || same {
+		return "", err
+	}
+	return GenerationWrong, nil
 }

@@ -57,6 +57,9 @@ func (d *Dir) Holds(string) bool { return false }
 // CheckLive refuses on this system.
 func (d *Dir) CheckLive(string) error { return errPlatform }
 
+// CheckSite refuses on this system.
+func (d *Dir) CheckSite(string, []spec.Entry) error { return errPlatform }
+
 // Space refuses on this system.
 func (d *Dir) Space(int64, int64) error { return errPlatform }
 

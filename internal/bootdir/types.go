@@ -108,6 +108,9 @@ const (
 	WrongBytes  = "wrong content"
 	WrongMode   = "wrong mode"
 	WrongTarget = "wrong link target"
+
+	GenerationGone  = "missing below by-digest"
+	GenerationWrong = "wrong content below by-digest"
 )
 
 // Result tells what Commit did to the visible tree.

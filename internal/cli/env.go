@@ -36,7 +36,7 @@ type Env struct {
 }
 
 // Warn prints a warning line, also to be used for what failed after the job was
-// done. --quiet silences it.
+// done. --quiet lets it pass.
 func (e *Env) Warn(format string, a ...any) { e.log(levelWarn, "warning: ", format, a...) }
 
 // Info prints a line about what was done or decided.
@@ -48,8 +48,8 @@ func (e *Env) Debug(format string, a ...any) { e.log(levelDebug, "debug: ", form
 // Debugging tells whether --log-level debug was given.
 func (e *Env) Debugging() bool { return e.level >= levelDebug }
 
-// Quiet tells whether only errors are to be printed.
-func (e *Env) Quiet() bool { return e.level <= levelError }
+// Quiet tells whether nobody wants to hear that all is well.
+func (e *Env) Quiet() bool { return e.quiet || e.level <= levelError }
 
 func (e *Env) log(l level, label, format string, a ...any) {
 	if l <= e.level {

@@ -19,14 +19,14 @@ func prepare(root *cobra.Command, env *Env, ready func(*Env)) *bool {
 	root.Version = Version()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	global := root.PersistentFlags()
-	global.BoolVarP(&env.quiet, "quiet", "q", false, "print errors only: no warnings, no progress")
+	global.BoolVarP(&env.quiet, "quiet", "q", false, "print no messages but errors and warnings, and no progress")
 	global.Var(levelValue{&env.level}, "log-level", "print messages of `LEVEL` and worse: error, warn, info, debug")
 	root.AddCommand(versionCommand(env, root.Name()), manCommand(root))
 	root.InitDefaultCompletionCmd()
 	begin := func() {
 		*started = true
 		if env.quiet {
-			env.level = levelError
+			env.level = min(env.level, levelWarn)
 		}
 		ready(env)
 	}
