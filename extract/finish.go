@@ -52,12 +52,18 @@ type treeEntries map[string]spec.Entry
 // apart.
 func newTreeEntries(raw []spec.Entry, sums map[string]string) (t treeEntries, copies []spec.Entry) {
 	t = treeEntries{}
+	beside := map[string]bool{} // directory and content of the listed files
+	for _, e := range raw {
+		if _, listed := sums[e.Path]; listed {
+			beside[path.Dir(e.Path)+" "+e.SHA256] = true
+		}
+	}
 	for _, e := range raw {
 		if e.Path == "." {
 			continue
 		}
 		e.Layer = 0
-		if isEntryLinkCopy(e, sums) {
+		if isEntryLinkCopy(e, sums) && (e.Type == spec.TypeFile || beside[path.Dir(e.Path)+" "+e.SHA256]) {
 			copies = append(copies, e)
 			continue
 		}
@@ -77,13 +83,16 @@ func newTreeEntries(raw []spec.Entry, sums map[string]string) (t treeEntries, co
 // the first file of the directory with the same content.
 func (t treeEntries) linkCopies(copies []spec.Entry, labels map[string]string) []spec.Entry {
 	var added []spec.Entry
-	for _, c := range copies {
-		dir, target := path.Dir(c.Path), ""
-		for _, e := range t.list() {
-			if e.Type == spec.TypeFile && e.SHA256 == c.SHA256 && path.Dir(e.Path) == dir && target == "" {
-				target = path.Base(e.Path)
-			}
+	first := map[string]string{} // directory and content → base name
+	for _, e := range t {
+		key := path.Dir(e.Path) + " " + e.SHA256
+		if base, ok := first[key]; e.Type == spec.TypeFile && (!ok || path.Base(e.Path) < base) {
+			first[key] = path.Base(e.Path)
 		}
+	}
+	for _, c := range copies {
+		dir := path.Dir(c.Path)
+		target := first[dir+" "+c.SHA256]
 		for _, l := range spec.EntryLinks() {
 			named := labels[l.Label]
 			if path.Base(c.Path) == l.Name && path.Dir(named) == dir && t[named].SHA256 == c.SHA256 {
@@ -103,8 +112,13 @@ func (t treeEntries) linkCopies(copies []spec.Entry, labels map[string]string) [
 // from a plain web server judges a file by its name.
 func (t treeEntries) entryLinks(labels map[string]string) []spec.Entry {
 	var added []spec.Entry
+	folded := map[string]bool{}
+	for p := range t {
+		folded[spec.FoldKey(p)] = true
+	}
 	add := func(name, target string) {
-		if _, taken := t[name]; !taken {
+		if !folded[spec.FoldKey(name)] {
+			folded[spec.FoldKey(name)] = true
 			e := spec.Entry{Path: name, Type: spec.TypeSymlink, Target: target}
 			t[name] = e
 			added = append(added, e)

@@ -7,7 +7,7 @@ import (
 )
 
 // linkAll makes the hard links of all layers, in the order of the image, once
-// their targets are there. Copies of entry links are left to finish.
+// their targets are there. Finish takes copies of entry links out again.
 func (in *intake) linkAll() error {
 	for i := range in.target.layers {
 		for k := range in.entries[i] {
@@ -32,7 +32,7 @@ func (in *intake) link(e *spec.Entry) error {
 		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its content does not match SHA256SUM")
 	}
 	e.SHA256, e.Size = target.SHA256, target.Size
-	if _, done := in.staged[e.Path]; done || in.isEntryLinkCopy(*e) {
+	if _, done := in.staged[e.Path]; done {
 		return nil
 	}
 	if err := in.stage.Link(e.Path, e.Target); err != nil {

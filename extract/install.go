@@ -3,6 +3,7 @@ package extract
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -78,8 +79,18 @@ type job struct {
 	pin    bool
 }
 
-// moved says that the tree gets another manifest, be its files the same.
-func (j *job) moved() bool { return j.cur == nil || j.cur.Digest != j.next.Digest }
+// moved says that the tree gets another manifest or form, be its files the same.
+func (j *job) moved() bool {
+	return j.cur == nil || j.cur.Digest != j.next.Digest || j.cur.Mode != j.next.Mode
+}
+
+// standing lists what is at the live path: nothing of ours where that is gone.
+func (p *puller) standing(j *job, damaged map[string]bool) []spec.Entry {
+	if damaged["."] {
+		return nil
+	}
+	return recorded(p.dir, j.cur)
+}
 
 func (p *puller) mode(cur *bootdir.Tree) bootdir.LiveMode {
 	switch {
@@ -149,7 +160,7 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged 
 	if err := p.dir.CheckSite(j.next.Live, want); err != nil {
 		return err
 	}
-	plan := newPlan(j.next.Live, j.next.Digest, want, recorded(p.dir, j.cur), damaged, complete, p.dir)
+	plan := newPlan(j.next.Live, j.next.Digest, want, p.standing(j, damaged), damaged, complete, p.dir)
 	r := p.newReport(j.next, j.top, j.meter)
 	r.DryRun, r.Plan, r.Itemized = true, plan, plan
 	r.Changed = plan.Changes() || j.moved()
@@ -169,12 +180,13 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	if err := in.findSums(ctx); err != nil {
 		return err
 	}
-	have := recorded(p.dir, j.cur)
+	have := p.standing(j, damaged)
 	want, _ := in.foreseen()
 	if err := p.dir.CheckSite(j.next.Live, want); err != nil {
 		return err
 	}
-	if err := in.reuse(newPlan(j.next.Live, j.next.Digest, want, have, damaged, false, p.dir)); err != nil {
+	plan := newPlan(j.next.Live, j.next.Digest, want, have, damaged, false, p.dir)
+	if err := in.reuse(ctx, plan); err != nil {
 		return err
 	}
 	if err := p.room(in, want); err != nil {
@@ -187,6 +199,8 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	if err != nil {
 		return err
 	}
+	// While the records still tell what was there before.
+	plan = newPlan(j.next.Live, j.next.Digest, entries, have, plan.lost(damaged), true, p.dir)
 	j.next.Pinned = j.pin
 	result, err := stage.Commit(ctx, j.image(in, entries), j.next)
 	if err != nil {
@@ -197,9 +211,9 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	}
 	r := p.newReport(j.next, j.top, j.meter)
 	r.Changed = result.Changed || j.moved()
-	r.Files = FileCounts{Written: result.Written, Kept: result.Kept, Removed: result.Removed}
+	countPlan(&r, plan)
 	r.Bytes.Reused = in.reusedBytes(entries)
-	r.Itemized = newPlan(j.next.Live, j.next.Digest, entries, have, damaged, true, p.dir)
+	r.Itemized = plan
 	p.report.Trees = append(p.report.Trees, r)
 	return nil
 }
@@ -218,7 +232,9 @@ func (p *puller) room(in *intake, want []spec.Entry) error {
 		if bound, declared, err := spec.LayerBound(l); err == nil && declared {
 			size = bound
 		}
-		bytes += size
+		if bytes += size; bytes < 0 {
+			bytes = math.MaxInt64 // what is declared may be anything
+		}
 	}
 	bytes -= in.known.sizeOf(in.reused)
 	inodes := int64(len(want) - len(in.staged))
@@ -238,7 +254,7 @@ func (j *job) image(in *intake, entries []spec.Entry) *bootdir.Image {
 	return &bootdir.Image{
 		Digest: t.desc.Digest.String(), MediaType: t.desc.MediaType,
 		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platform.String(),
-		Labels: t.labels, Created: t.config.Created, Layers: t.layers, Entries: entries,
+		Labels: t.labels, Created: t.config.Created, Layers: t.layers, Sums: in.sumList, Entries: entries,
 	}
 }
 

@@ -29,7 +29,8 @@ type intake struct {
 	staged  map[string]spec.Entry
 	seen    map[string]spec.EntryType // every path so far, parents included
 	reused  map[string]string         // files that the boot directory had, path → sha256
-	count   int
+	count   int                       // of entries and of directories above them
+	names   int                       // bytes of their names and targets
 }
 
 // stager is where content goes: a bootdir stage, or nowhere in a dry run.
@@ -73,13 +74,22 @@ func (in *intake) order() []int {
 
 // reuse takes from the boot directory what the plan believes to be there. What
 // turns out to be damaged is left to the layers.
-func (in *intake) reuse(p *Plan) error {
+func (in *intake) reuse(ctx context.Context, p *Plan) error {
 	for i, it := range p.Items {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if it.Type != spec.TypeFile || (it.Op != OpKeep && it.Op != OpLink) {
 			continue
 		}
 		if _, done := in.staged[it.Path]; done {
 			continue
+		}
+		if _, listed := in.sums[it.Path]; !listed && it.Path != spec.SumsName {
+			continue // a hard link, which gets what its target will have
+		}
+		if err := in.underFile(it.Path); err != nil {
+			return err
 		}
 		ok, err := in.stage.Reuse(it.Path, it.SHA256, -1)
 		if err != nil {
@@ -91,6 +101,16 @@ func (in *intake) reuse(p *Plan) error {
 		}
 		in.staged[it.Path] = spec.Entry{Path: it.Path, Type: spec.TypeFile, SHA256: it.SHA256}
 		in.reused[it.Path] = it.SHA256
+	}
+	return nil
+}
+
+// underFile refuses a path below another that SHA256SUM lists as a file.
+func (in *intake) underFile(p string) error {
+	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+		if _, listed := in.sums[dir]; listed {
+			return spec.Refuse(spec.RulePathParent, p, "SHA256SUM lists %q above it as a file", dir)
+		}
 	}
 	return nil
 }
@@ -225,11 +245,25 @@ func (in *intake) take(ctx context.Context, content io.Reader, e spec.Entry) err
 	return nil
 }
 
+// tally counts a name against the bounds of a whole image, the directories that
+// only stand above entries too: each becomes a directory on disk and a record.
+func (in *intake) tally(name, target string) error {
+	in.count++
+	in.names += len(name) + len(target)
+	if in.count > spec.MaxEntries || in.names > spec.MaxNamesSize {
+		return spec.Refuse(spec.RuleEntryCount, name, "the image has more than %d entries, or %d bytes of names", spec.MaxEntries, spec.MaxNamesSize)
+	}
+	return nil
+}
+
 // fits refuses what cannot be staged at all; the rest is left to the check of
 // the whole image, which reports every violation.
 func (in *intake) fits(e spec.Entry) error {
-	if in.count++; in.count > spec.MaxEntries {
-		return spec.Refuse(spec.RuleEntryCount, e.Path, "the image has more than %d entries", spec.MaxEntries)
+	if err := in.tally(e.Path, e.Target); err != nil {
+		return err
+	}
+	if _, listed := in.sums[e.Path]; listed && e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
+		return spec.Refuse(spec.RuleSumsExtra, e.Path, "SHA256SUM lists it, but it is no regular file")
 	}
 	if e.Path == "." && e.Type == spec.TypeDir {
 		return nil
@@ -237,9 +271,16 @@ func (in *intake) fits(e spec.Entry) error {
 	if err := spec.CheckPath(e.Path); err != nil {
 		return err
 	}
+	if err := in.underFile(e.Path); err != nil {
+		return err
+	}
 	for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
 		if t, ok := in.seen[dir]; ok && t != spec.TypeDir {
 			return spec.Refuse(spec.RulePathParent, e.Path, "%q above it is no directory", dir)
+		} else if !ok {
+			if err := in.tally(dir, ""); err != nil {
+				return err
+			}
 		}
 		in.seen[dir] = spec.TypeDir
 	}
@@ -293,6 +334,12 @@ func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
 		}
 	}
 	tree, copies := newTreeEntries(raw, in.sums)
+	for _, e := range raw {
+		if sum, ok := in.sums[e.Target]; ok && e.Type == spec.TypeHardlink && tree[e.Path].Type == spec.TypeFile {
+			e.Type, e.Target, e.SHA256 = spec.TypeFile, "", sum // not what the target was in another image
+			tree[e.Path] = e
+		}
+	}
 	for p, sum := range in.sums {
 		if _, ok := tree[p]; !ok {
 			tree[p] = spec.Entry{Path: p, Type: spec.TypeFile, SHA256: sum}

@@ -1,8 +1,6 @@
 package extract
 
 import (
-	"sort"
-
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -32,28 +30,23 @@ func indexLayers(d *bootdir.Dir) (layerIndex, error) {
 	return index, nil
 }
 
-// sumsOf returns what the SHA256SUM file in a recorded layer lists. The image
-// was accepted because the list equals its regular files, so they are the list.
+// sumsOf returns what the SHA256SUM file in a recorded layer lists.
 func (x layerIndex) sumsOf(diffID string) ([]spec.Sum, bool) {
 	known, ok := x[diffID]
-	if !ok {
+	if !ok || !known.holds(spec.SumsName) || len(known.image.Sums) == 0 {
 		return nil, false
 	}
-	holdsSums := false
-	for _, e := range known.layer.Entries {
-		holdsSums = holdsSums || e.Path == spec.SumsName
-	}
-	if !holdsSums {
-		return nil, false
-	}
-	var sums []spec.Sum
-	for _, e := range known.image.Entries {
-		if e.Type == spec.TypeFile && e.Path != spec.SumsName {
-			sums = append(sums, spec.Sum{Path: e.Path, SHA256: e.SHA256})
+	return known.image.Sums, true
+}
+
+// holds tells whether the layer has an entry of this path.
+func (k knownLayer) holds(p string) bool {
+	for _, e := range k.layer.Entries {
+		if e.Path == p {
+			return true
 		}
 	}
-	sort.Slice(sums, func(i, j int) bool { return sums[i].Path < sums[j].Path })
-	return sums, true
+	return false
 }
 
 // sizeOf adds up the sizes, in bytes, of contents that recorded layers hold.

@@ -83,6 +83,20 @@ func newPlan(live, digest string, want, have []spec.Entry, damaged map[string]bo
 	return p
 }
 
+// lost adds to damaged what the plan meant to keep and found unusable.
+func (p *Plan) lost(damaged map[string]bool) map[string]bool {
+	all := map[string]bool{}
+	for name := range damaged {
+		all[name] = true
+	}
+	for _, it := range p.Items {
+		if it.Op == OpWrite {
+			all[it.Path] = true
+		}
+	}
+	return all
+}
+
 // same says whether two entries are the same for a boot client: sizes need no
 // comparison where the content does.
 func same(a, b spec.Entry) bool {

@@ -3,6 +3,7 @@ package extract
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -93,15 +94,19 @@ func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport
 	base := bootdir.Tree{
 		Reference: ref.String(), Scheme: src.Scheme(), TagDigest: top.Digest.String(),
 		Layout: layoutName(p.opts.Layout), Set: p.opts.Set,
-		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms), Platforms: platformNames(targets)},
+		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms)},
 	}
+	lives := make([]string, len(targets))
 	for i := range targets {
-		t := &targets[i]
-		live, err := p.aim(t)
-		if err != nil {
+		if lives[i], err = p.aim(&targets[i]); err != nil {
 			return err
 		}
-		next := base
+		if !slices.Contains(lives[:i], lives[i]) { // one tree for each live path
+			base.Selection.Platforms = append(base.Selection.Platforms, targets[i].platform.String())
+		}
+	}
+	for i, live := range lives {
+		t, next := &targets[i], base
 		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platform.String()
 		next.Created = t.config.Created
 		p.steps = append(p.steps, func(ctx context.Context) error {
@@ -114,17 +119,12 @@ func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport
 // unchanged answers a run over a tag that did not move: every tree that this
 // reference, selection and layout made last time is still there and whole.
 func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top ocispec.Descriptor, m *meter) (bool, error) {
-	trees, err := p.made(ref)
+	trees, err := p.made(ref, top.Digest.String())
 	if err != nil || len(trees) == 0 {
 		return false, err
 	}
-	missing := map[string]bool{}
-	for _, name := range trees[0].Selection.Platforms {
-		missing[name] = true
-	}
 	for i := range trees {
-		delete(missing, trees[i].Platform)
-		if trees[i].TagDigest != top.Digest.String() || trees[i].Pinned {
+		if len(trees) != len(trees[i].Selection.Platforms) || trees[i].Pinned {
 			return false, nil
 		}
 		problems, err := p.dir.Drift(ctx, &trees[i], p.opts.Checksum)
@@ -138,9 +138,6 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 			return false, nil
 		}
 	}
-	if len(missing) > 0 {
-		return false, nil
-	}
 	for i := range trees {
 		if err := p.claim(trees[i].Live, trees[i].Digest); err != nil {
 			return false, err
@@ -153,15 +150,16 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 	return true, nil
 }
 
-// made lists the trees that the same question made before.
-func (p *puller) made(ref transport.Reference) ([]bootdir.Tree, error) {
+// made lists the trees that the same question made before from the same
+// answer. Trees that an earlier answer left behind are not among them.
+func (p *puller) made(ref transport.Reference, tagDigest string) ([]bootdir.Tree, error) {
 	all, err := p.dir.Trees()
 	if err != nil {
 		return nil, err
 	}
 	var made []bootdir.Tree
 	for _, t := range all {
-		if t.Reference == ref.String() && t.Selection.Spec == selectionName(p.opts.Platforms) &&
+		if t.Reference == ref.String() && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
 			t.Layout == layoutName(p.opts.Layout) && equalMaps(t.Set, p.opts.Set) &&
 			(p.opts.Live == "" || p.opts.Live == t.Mode) {
 			made = append(made, t)
@@ -195,14 +193,6 @@ func (p *puller) refuseDowngrade(t *target, cur *bootdir.Tree, ref string) error
 		ref, t.config.Created.UTC().Format("2006-01-02T15:04:05Z"), cur.Created.UTC().Format("2006-01-02T15:04:05Z"))
 	r.Advice = "if this step back is wanted, pull with --allow-downgrade"
 	return r
-}
-
-func platformNames(targets []target) []string {
-	names := make([]string, len(targets))
-	for i, t := range targets {
-		names[i] = t.platform.String()
-	}
-	return names
 }
 
 func equalMaps(a, b map[string]string) bool {

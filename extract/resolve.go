@@ -70,7 +70,11 @@ func (r *resolver) resolve(ctx context.Context, top ocispec.Descriptor, wanted [
 		if err != nil {
 			return nil, err
 		}
-		if !c.platform.Matches(t.platform) {
+		want := c.platform
+		if t.platform.OSVersion == "" {
+			want.OSVersion = "" // the entry may say more than the config
+		}
+		if !want.Matches(t.platform) {
 			return nil, spec.Refuse(spec.RulePlatform, "", "the index calls manifest %s %q, its config says %q",
 				c.desc.Digest, c.platform, t.platform)
 		}

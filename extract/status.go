@@ -46,7 +46,22 @@ func Verify(ctx context.Context, dir string) ([]TreeStatus, error) {
 	return survey(ctx, dir, true)
 }
 
+// survey looks again when a run changed the trees under its eyes: between the
+// exchange and the record of a commit every file differs from what is recorded.
 func survey(ctx context.Context, dir string, checksum bool) ([]TreeStatus, error) {
+	const attempts = 20
+	for n := 1; ; n++ {
+		list, err := surveyOnce(ctx, dir, checksum)
+		if err != nil || n == attempts || !problems(list) {
+			return list, err
+		}
+		if moved, err := movedOn(dir, list); err != nil || !moved {
+			return list, err
+		}
+	}
+}
+
+func surveyOnce(ctx context.Context, dir string, checksum bool) ([]TreeStatus, error) {
 	d, err := bootdir.View(dir)
 	if err != nil {
 		return nil, err
@@ -71,6 +86,37 @@ func survey(ctx context.Context, dir string, checksum bool) ([]TreeStatus, error
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+func problems(list []TreeStatus) bool {
+	for _, s := range list {
+		if len(s.Problems) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// movedOn tells whether a commit is under way, or has ended since the survey.
+func movedOn(dir string, list []TreeStatus) (bool, error) {
+	d, err := bootdir.View(dir)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	if d.Pending() {
+		return true, nil
+	}
+	for _, s := range list {
+		now, err := d.Tree(s.Path)
+		if err != nil {
+			return false, err
+		}
+		if now == nil || now.Digest != s.Digest || len(now.History) > 0 && !now.History[0].Installed.Equal(s.Installed) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // noTrees says that a directory is no boot directory of ours, which is

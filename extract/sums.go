@@ -16,7 +16,7 @@ func (in *intake) findSums(ctx context.Context) error {
 			in.setSums(sums)
 			return nil
 		}
-		if _, ok := in.known[in.target.layers[i].DiffID]; ok {
+		if known, ok := in.known[in.target.layers[i].DiffID]; ok && !known.holds(spec.SumsName) {
 			continue
 		}
 		if err := in.readLayer(ctx, i); err != nil {

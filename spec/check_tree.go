@@ -24,6 +24,17 @@ func (c *checker) growTree() {
 		if c.tree.nodes[e.Path].entry == e {
 			c.checkParents(e)
 		}
+		if len(c.tree.nodes) > 2*MaxEntries {
+			break // reported below; there may be millions
+		}
+	}
+	c.countNodes()
+}
+
+// countNodes holds the bound for directories too that no entry makes.
+func (c *checker) countNodes() {
+	if n := len(c.tree.nodes) - 1; n > MaxEntries && len(c.img.Entries) <= MaxEntries {
+		c.report(RuleEntryCount, "", "%d entries and directories above them are more than %d", n, MaxEntries)
 	}
 }
 

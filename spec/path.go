@@ -100,6 +100,9 @@ func CheckLink(p, target string) error {
 	if err := checkText(target); err != nil {
 		return Refuse(RuleLinkTarget, p, "bad link target: %s", why(err))
 	}
+	if len(target) >= MaxPathLen {
+		return Refuse(RuleLinkTarget, p, "link target of %d bytes, no system takes %d", len(target), MaxPathLen)
+	}
 	if target == "" || path.IsAbs(target) {
 		return Refuse(RuleLinkTarget, p, "link target %q is not relative", target)
 	}

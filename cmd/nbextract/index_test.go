@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,12 @@ import (
 // entry for an index.
 func (r *recorder) push(t *testing.T, tree, arch string) ocispec.Descriptor {
 	t.Helper()
-	out, err := exec.Command(nbpackPath(t), "build", "--tls-verify=false", "--os-name", "d", "--os-version", "1",
+	return r.pushVersion(t, tree, arch, "1")
+}
+
+func (r *recorder) pushVersion(t *testing.T, tree, arch, version string) ocispec.Descriptor {
+	t.Helper()
+	out, err := exec.Command(nbpackPath(t), "build", "--tls-verify=false", "--os-name", "d", "--os-version", version,
 		"--platform", "linux/"+arch, tree, r.ref("tmp-"+arch)).Output()
 	if err != nil {
 		t.Fatalf("nbpack build: %v", err)
@@ -88,6 +94,7 @@ func TestIndexOfPlatforms(t *testing.T) {
 	attestation.Platform = &ocispec.Platform{OS: "unknown", Architecture: "unknown"}
 	bare := amd
 	bare.Platform = nil
+	arm.Platform.OSVersion = "d-1" // an entry may say more than the config
 	inner := r.index(t, "inner", arm)
 	top := r.index(t, "v", bare, amd, attestation, inner)
 
@@ -141,5 +148,31 @@ func TestTwoEntriesOfOnePlatform(t *testing.T) {
 	r.index(t, "v", first, second)
 	if got := pullAll(t, "--platform", "amd64", r.ref("v"), "-d", boot); got["linux/amd64"].Digest != second.Digest.String() {
 		t.Errorf("the marked entry was not taken: %+v", got)
+	}
+}
+
+// A run that failed half way must not look done to the next one.
+func TestSecondTreeOfAPlatformIsNotForgotten(t *testing.T) {
+	r, tree, boot := newRecorder(t), t.TempDir(), t.TempDir()
+	writeTree(t, tree, map[string]string{"vmlinuz": "kernel"})
+	r.index(t, "v", r.pushVersion(t, tree, "amd64", "41"), r.pushVersion(t, tree, "amd64", "42"))
+	obstacle := filepath.Join(boot, "d/42/amd64/vmlinuz")
+	writeTree(t, boot, map[string]string{"d/42/amd64/vmlinuz": "the site's own"})
+	args := []string{"pull", "--tls-verify=false", "--platform", "all", r.ref("v"), "-d", boot}
+	if code, _, errs := nbextract(t, args...); code != 3 {
+		t.Fatalf("over a site's file: exit %d, %s", code, errs)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := nbextract(t, args...); code != 0 {
+		t.Fatalf("without the obstacle: exit %d, %s", code, errs)
+	}
+	if _, err := os.Stat(obstacle); err != nil {
+		t.Error("the second tree was never installed")
+	}
+	r.asked()
+	if code, _, errs := nbextract(t, args...); code != 0 || len(r.asked()) != 1 {
+		t.Errorf("and then nothing changed: exit %d, %s", code, errs)
 	}
 }

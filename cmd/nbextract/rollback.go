@@ -54,6 +54,7 @@ fetched by digest from where the tree came from; otherwise no network is used.`,
 	cmd.Flags().StringVar(&to, "to", "", "`DIGEST`, or its beginning, of the generation to go back to (default: the one before)")
 	cmd.Flags().IntVar(&o.Keep, "keep", bootdir.DefaultKeep, "`N` generations of a tree to keep, the live one counts")
 	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "say what would be done and change nothing")
+	cmd.Flags().BoolVar(&o.AllowGap, "allow-gap", false, "accept a moment without a live path where the filesystem knows no other way")
 	return cmd
 }
 

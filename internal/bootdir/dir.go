@@ -293,7 +293,7 @@ func (d *Dir) Space(bytes, inodes int64) error {
 	}
 	block := max(int64(st.Bsize), 1)
 	// Every file ends in a block of its own.
-	if need := (bytes + inodes*block + block - 1) / block; need > int64(st.Bavail) {
+	if need := bytes/block + inodes + 1; need > int64(st.Bavail) {
 		return withHint(fmt.Errorf("boot directory %q has room for %d bytes, %d are needed: %w",
 			d.path, int64(st.Bavail)*block, bytes, unix.ENOSPC), "free some space, or nbextract prune")
 	}

@@ -31,6 +31,9 @@ type Image struct {
 	Created   *time.Time        `json:"created,omitempty"`  // as the config states it
 	Layers    []Layer           `json:"layers,omitempty"`   // in the manifest's order
 
+	// Sums is what SHA256SUM lists.
+	Sums []spec.Sum `json:"sums,omitempty"`
+
 	// Entries is the final tree: directories, regular files with size and
 	// sha256, symbolic links. Hard links have become files. Commit sorts it
 	// by path and adds parent directories that are not listed.

@@ -125,6 +125,11 @@ func checkImage(img *Image) error {
 			}
 		}
 	}
+	for _, s := range img.Sums {
+		if err := spec.CheckPath(s.Path); err != nil || !isSHA256(s.SHA256) {
+			return fmt.Errorf("sum of %q is not usable", s.Path)
+		}
+	}
 	whole, err := completeEntries(img.Entries)
 	if err != nil {
 		return err
