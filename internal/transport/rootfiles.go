@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 
 	"github.com/nbpack/nbpack/spec"
 )
@@ -63,11 +62,12 @@ func (f *rootFiles) open(name string) (io.ReadCloser, int64, error) {
 // checkParents refuses a name that leads through a symbolic link. What takes a
 // directory's place later cannot lead out of the root either.
 func (f *rootFiles) checkParents(name string) error {
-	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		st, err := f.root.Lstat(dir)
-		if isNotExist(err) {
+	for i, c := range name {
+		if c != '/' {
 			continue
 		}
+		dir := name[:i] // from the outside: what is below a link is not looked at
+		st, err := f.root.Lstat(dir)
 		if err != nil {
 			return err
 		}
