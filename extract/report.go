@@ -27,8 +27,9 @@ type TreeReport struct {
 	Itemized *Plan `json:"-"`
 }
 
-// FileCounts counts regular files: written anew, kept from what the boot
-// directory had, and removed.
+// FileCounts counts regular files: those that get a new inode at their path
+// (be it linked from content that was there already), those that keep theirs,
+// and those that go.
 type FileCounts struct {
 	Written int `json:"written"`
 	Kept    int `json:"kept"`

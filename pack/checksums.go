@@ -1,8 +1,10 @@
 package pack
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/nbpack/nbpack/spec"
@@ -15,6 +17,9 @@ func readChecksums(file string) (map[string]string, error) {
 		return nil, nil
 	}
 	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &missingError{fmt.Errorf("opening the checksum file: %w", err)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the checksum file: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -106,6 +107,14 @@ func (e *NotFoundError) Error() string {
 
 // ExitCode is 4: not found.
 func (e *NotFoundError) ExitCode() int { return 4 }
+
+// Hint says how to find out what is there, where the error does not.
+func (e *NotFoundError) Hint() string {
+	if strings.HasPrefix(e.What, "tag ") && len(e.Have) == 0 {
+		return "nbextract list REPOSITORY shows the tags"
+	}
+	return ""
+}
 
 // quoteList quotes names for a message and stops after a dozen.
 func quoteList(names []string) string {
