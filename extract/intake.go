@@ -262,9 +262,6 @@ func (in *intake) fits(e spec.Entry) error {
 	if err := in.tally(e.Path, e.Target); err != nil {
 		return err
 	}
-	if _, listed := in.sums[e.Path]; listed && e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
-		return spec.Refuse(spec.RuleSumsExtra, e.Path, "SHA256SUM lists it, but it is no regular file")
-	}
 	if e.Path == "." && e.Type == spec.TypeDir {
 		return nil
 	}
@@ -286,6 +283,9 @@ func (in *intake) fits(e spec.Entry) error {
 	}
 	if t, ok := in.seen[e.Path]; ok && (t != spec.TypeDir || e.Type != spec.TypeDir) {
 		return spec.Refuse(spec.RulePathTwice, e.Path, "the path occurs twice")
+	}
+	if _, listed := in.sums[e.Path]; listed && e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
+		return spec.Refuse(spec.RuleSumsExtra, e.Path, "SHA256SUM lists it, but it is no regular file")
 	}
 	in.seen[e.Path] = e.Type
 	return nil

@@ -95,7 +95,7 @@ func TestRunInterrupted(t *testing.T) {
 func TestLevels(t *testing.T) {
 	for args, want := range map[string]string{
 		"do x":                   "prog: warning: w\nprog: i\n",
-		"do x -q":                "",
+		"do x -q":                "prog: warning: w\n",
 		"do x --log-level=error": "",
 		"do x --log-level=warn":  "prog: warning: w\n",
 		"do x --log-level=debug": "prog: warning: w\nprog: i\nprog: debug: d\n",
