@@ -212,6 +212,8 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	r := p.newReport(j.next, j.top, j.meter)
 	r.Changed = result.Changed || j.moved()
 	countPlan(&r, plan)
+	// What was linked and what had to be copied is known only now.
+	r.Files.Written, r.Files.Kept = result.Written, result.Kept
 	r.Bytes.Reused = in.reusedBytes(entries)
 	r.Itemized = plan
 	p.report.Trees = append(p.report.Trees, r)

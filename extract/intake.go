@@ -29,6 +29,7 @@ type intake struct {
 	staged  map[string]spec.Entry
 	seen    map[string]spec.EntryType // every path so far, parents included
 	reused  map[string]string         // files that the boot directory had, path → sha256
+	asked   bool                      // the boot directory was asked for all listed files
 	count   int                       // of entries and of directories above them
 	names   int                       // bytes of their names and targets
 }
@@ -59,22 +60,33 @@ func newIntake(src transport.Source, t *target, known layerIndex, s stager, p tr
 	}
 }
 
-// order lists the layers by size: the checksum list, which decides what else
-// is needed, is found early whoever built the image.
+// order lists the layers by size, but a small first one before all others: so
+// the checksum list, which decides what else is needed, is found early whoever
+// built the image.
 func (in *intake) order() []int {
 	order := make([]int, len(in.target.layers))
 	for i := range order {
 		order[i] = i
 	}
 	sort.SliceStable(order, func(a, b int) bool {
-		return in.target.layers[order[a]].Size < in.target.layers[order[b]].Size
+		return in.weight(order[a]) < in.weight(order[b])
 	})
 	return order
+}
+
+// weight is the size of a layer in bytes, 0 for a first one that may hold the
+// list alone, as the format wants it.
+func (in *intake) weight(layer int) int64 {
+	if size := in.target.layers[layer].Size; layer > 0 || size > spec.MaxSumsSize {
+		return size
+	}
+	return 0
 }
 
 // reuse takes from the boot directory what the plan believes to be there. What
 // turns out to be damaged is left to the layers.
 func (in *intake) reuse(ctx context.Context, p *Plan) error {
+	in.asked = true
 	for i, it := range p.Items {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -291,6 +303,19 @@ func (in *intake) fits(e spec.Entry) error {
 	return nil
 }
 
+// haveFile says whether a file needs no writing. Where list and payload are in
+// one layer, the boot directory was not asked yet.
+func (in *intake) haveFile(e spec.Entry, want string) (bool, error) {
+	if _, have := in.staged[e.Path]; have || want == "" || in.asked {
+		return have, nil
+	}
+	ok, err := in.stage.Reuse(e.Path, want, e.Size)
+	if ok {
+		in.reused[e.Path] = want
+	}
+	return ok, err
+}
+
 func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
 	if e.Path == spec.SumsName {
 		return in.takeSums(content, e)
@@ -299,8 +324,10 @@ func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
 	if in.sums != nil && !listed && !in.isEntryLinkCopy(*e) {
 		return spec.Refuse(spec.RuleSumsUnlisted, e.Path, "SHA256SUM does not list it")
 	}
-	_, have := in.staged[e.Path]
-	var err error
+	have, err := in.haveFile(*e, want)
+	if err != nil {
+		return err
+	}
 	if have || in.sums != nil && !listed {
 		e.SHA256, err = hashOf(content)
 	} else {

@@ -105,3 +105,19 @@ func TestPayloadAfterHardLinkTargetMoved(t *testing.T) {
 		}
 	}
 }
+
+func TestOrderOfLayers(t *testing.T) {
+	for want, sizes := range map[string][]int64{
+		"[0 2 1]": {50, 30, 10},                   // the first may hold the list
+		"[2 1 0]": {spec.MaxSumsSize + 1, 30, 10}, // too large for that
+	} {
+		in := newTestIntake(nil)
+		in.target.layers = nil
+		for _, size := range sizes {
+			in.target.layers = append(in.target.layers, bootdir.Layer{Size: size})
+		}
+		if got := fmt.Sprint(in.order()); got != want {
+			t.Errorf("sizes %v are read in the order %s, want %s", sizes, got, want)
+		}
+	}
+}

@@ -129,9 +129,7 @@ func nextHistory(cur *Tree, digest string, now time.Time) []Generation {
 
 // count compares the staged files with those that are live, by inode.
 func (p *plan) count() error {
-	kept := map[string]bool{}
 	for _, e := range p.img.Entries {
-		kept[e.Path] = true
 		if e.Type != spec.TypeFile {
 			continue
 		}
@@ -146,11 +144,6 @@ func (p *plan) count() error {
 			p.result.Kept++
 		} else {
 			p.result.Written++
-		}
-	}
-	for name, dir := range p.old {
-		if !dir && !kept[name] {
-			p.result.Removed++
 		}
 	}
 	return nil

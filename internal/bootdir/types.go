@@ -121,9 +121,8 @@ type Result struct {
 	Changed bool // something visible changed
 
 	// Regular files of the image: Written have a new inode at their path,
-	// Kept still have the one they had. Removed counts managed files and links
-	// that the image no longer has.
-	Written, Kept, Removed int
+	// Kept still have the one they had.
+	Written, Kept int
 
 	// Warnings are failures after the new tree became visible. The update
 	// stands; the next Open finishes what is left.
