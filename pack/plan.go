@@ -53,3 +53,15 @@ func (l *PlanLayer) size() int64 {
 	}
 	return sum
 }
+
+// planned is one manifest of a plan.
+type planned struct {
+	artifactType string // empty for an image
+	annotations  map[string]string
+	layers       []PlanLayer
+}
+
+// manifests gives what Build publishes, in order.
+func (p *Plan) manifests() []planned {
+	return []planned{{annotations: p.Annotations, layers: p.Layers}}
+}

@@ -67,11 +67,14 @@ func buildInto(t *testing.T, o Options) (transport.Reference, *Result) {
 	}
 	c := newClient(t)
 	dst := transport.Reference{Transport: transport.OCI, Name: filepath.Join(t.TempDir(), "layout"), Tag: "test"}
-	r, err := Build(t.Context(), c, plan, dst)
+	results, err := Build(t.Context(), c, plan, dst)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dst, r
+	if len(results) != 1 {
+		t.Fatalf("%d results", len(results))
+	}
+	return dst, &results[0]
 }
 
 func newClient(t *testing.T) *transport.Client {

@@ -199,12 +199,12 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 		return err
 	}
 	defer client.Close()
-	result, err := pack.Build(cmd.Context(), client, plan, dst)
+	results, err := pack.Build(cmd.Context(), client, plan, dst)
 	if err != nil {
 		return err
 	}
 	env.StopProgress()
-	return b.report(env, result)
+	return b.report(env, &results[0])
 }
 
 // report prints the result. The image is published by now, so a digest file

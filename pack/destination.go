@@ -1,0 +1,47 @@
+package pack
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+// CheckDestination refuses to write an image below a source, where the next
+// build would pack it.
+func (p *Plan) CheckDestination(dst transport.Reference) error {
+	if !dst.IsLocal() {
+		return nil
+	}
+	out, err := realPath(dst.Name)
+	if err != nil {
+		return fmt.Errorf("looking at destination %q: %w", dst, err)
+	}
+	for _, source := range p.options.Sources {
+		in, err := realPath(source)
+		if err != nil {
+			return fmt.Errorf("looking at source %q: %w", source, err)
+		}
+		if out == in || strings.HasPrefix(out, strings.TrimSuffix(in, "/")+"/") {
+			return badOption("write the image to another place", "destination %q lies in source %q", dst, source)
+		}
+	}
+	return nil
+}
+
+// realPath gives an absolute path without links, also if its end does not exist.
+func realPath(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(abs) != abs {
+		dir, err := realPath(filepath.Dir(abs))
+		return filepath.Join(dir, filepath.Base(abs)), err
+	}
+	return real, err
+}
