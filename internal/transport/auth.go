@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -90,7 +91,11 @@ func (e *endpoint) answer(ctx context.Context, key, scope string, from *url.URL,
 		return 0, "", err
 	}
 	if ch.scheme == "basic" {
-		if cred.Username == "" {
+		switch {
+		case cred.Username != "":
+		case cred.Password != "":
+			return 0, "", &AuthError{Host: e.host, Repository: e.repo, Err: errors.New("it wants a user name and a password, not a bare token")}
+		default:
 			return auth.SchemeBasic, "", nil
 		}
 		token, err := e.s.c.tokens.Set(ctx, key, auth.SchemeBasic, "", func(context.Context) (string, error) {
@@ -124,15 +129,23 @@ func checkRealm(realm string, registry *url.URL) (*url.URL, error) {
 
 // credential finds the credentials for this endpoint.
 func (e *endpoint) credential() (auth.Credential, error) {
-	if e.s.c.o.Creds != "" && e.host == e.s.ref.Host() {
-		user, pass, _ := strings.Cut(e.s.c.o.Creds, ":")
-		return auth.Credential{Username: user, Password: pass}, nil
+	if given := e.s.c.o.given(); given != auth.EmptyCredential && e.host == e.s.ref.Host() {
+		return given, nil
 	}
 	found, err := config.GetCredentials(e.s.c.sys, e.host+"/"+e.repo)
 	if err != nil {
 		return auth.Credential{}, refuse("read credentials for %q: %v", e.host, err)
 	}
 	return auth.Credential{Username: found.Username, Password: found.Password, RefreshToken: found.IdentityToken}, nil
+}
+
+// given is what the caller says, instead of the files.
+func (o Options) given() auth.Credential {
+	user, password, both := strings.Cut(cmp.Or(o.Creds, o.PullSecret), ":")
+	if !both && o.PullSecret != "" {
+		return auth.Credential{Password: o.PullSecret}
+	}
+	return auth.Credential{Username: user, Password: password}
 }
 
 // fetchToken asks a token server: with GET as the token specification of
@@ -191,7 +204,7 @@ func tokenRequest(ctx context.Context, realm *url.URL, service, scope string, cr
 		q.Add("scope", scope)
 		u.RawQuery = q.Encode()
 		req, err = http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-		if err == nil && cred.Username != "" {
+		if err == nil && (cred.Username != "" || cred.Password != "") {
 			req.SetBasicAuth(cred.Username, cred.Password)
 		}
 	}

@@ -20,6 +20,10 @@ type Options struct {
 	// Creds is "user[:password]" for the registry that a reference names. It
 	// is not sent to mirrors.
 	Creds string
+	// PullSecret is used like Creds: "user:password", or a bare token, which
+	// is the password of an empty user name and only good for token servers.
+	// Not both.
+	PullSecret string
 	// CertDir is a directory with CA certificates (*.crt) and client
 	// certificates (*.cert, *.key) for every registry.
 	CertDir string

@@ -35,6 +35,9 @@ func NewClient(o Options) (*Client, error) {
 	if user, _, _ := strings.Cut(o.Creds, ":"); o.Creds != "" && user == "" {
 		return nil, badRef("write --creds USER:PASSWORD", "credentials without a user name")
 	}
+	if o.Creds != "" && o.PullSecret != "" {
+		return nil, badRef("", "credentials and a pull secret exclude each other")
+	}
 	if o.AuthFile == "" {
 		// The library does not read this variable by itself.
 		o.AuthFile = os.Getenv("REGISTRY_AUTH_FILE")
