@@ -1,0 +1,92 @@
+package archive
+
+import (
+	"context"
+	"io"
+	"strconv"
+
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// FileReader gives the content of a blob that is one file and no tar, without
+// its compression. It works in the goroutine of its caller.
+type FileReader struct {
+	dec    *decompressor
+	stream *boundedReader
+	want   digest.Digest // empty where the descriptor does not say
+	exact  bool          // the descriptor declares the size of the file
+	err    error
+}
+
+// NewFileReader reads the blob r, which desc describes, with the codec that its
+// media type means to the caller. The annotations [spec.AnnotationSrcSize] and
+// [spec.AnnotationSrcDigest] of desc are promises about the file, proved where
+// they stand; what they may not be is refused. A file without a declared size is
+// bounded by [spec.LayerBound].
+//
+// The caller proves digest and size of the blob, usually by giving a reader that
+// fails at its end.
+func NewFileReader(ctx context.Context, r io.Reader, codec spec.Codec, desc ocispec.Descriptor) (*FileReader, error) {
+	bound, declared, err := fileBound(codec, desc)
+	if err != nil {
+		return nil, err
+	}
+	f := &FileReader{dec: &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}, exact: declared}
+	algorithm := digest.SHA256
+	if s := desc.Annotations[spec.AnnotationSrcDigest]; s != "" {
+		if f.want, err = spec.ParseDigest(s); err != nil {
+			return nil, err
+		}
+		algorithm = f.want.Algorithm()
+	}
+	f.stream = &boundedReader{r: f.dec, left: bound, hash: algorithm.Hash()}
+	return f, nil
+}
+
+// fileBound gives the size that the file declares, or how long it may be.
+func fileBound(codec spec.Codec, desc ocispec.Descriptor) (bound int64, declared bool, err error) {
+	if s, ok := desc.Annotations[spec.AnnotationSrcSize]; ok {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 0 || strconv.FormatInt(n, 10) != s {
+			return 0, false, spec.Refuse(spec.RuleLayerSize, spec.AnnotationSrcSize, "%q is not a number of bytes", s)
+		}
+		return n, true, nil
+	}
+	if codec == spec.CodecNone {
+		return desc.Size, true, nil
+	}
+	// Another annotation declares the size of a tar, which this is not.
+	return spec.LayerBound(ocispec.Descriptor{Size: desc.Size})
+}
+
+// Read implements [io.Reader]. [io.EOF] means that r was read to its end and that
+// the file is what the descriptor promises; a *[spec.Refusal] that it is not.
+func (f *FileReader) Read(p []byte) (int, error) {
+	if f.err != nil || len(p) == 0 {
+		return 0, f.err
+	}
+	n, err := f.stream.Read(p)
+	if err == io.EOF {
+		err = f.finish()
+	}
+	f.err = err
+	return n, err
+}
+
+// finish judges the file once all of it has passed.
+func (f *FileReader) finish() error {
+	if f.exact && f.stream.left > 0 {
+		return spec.Refuse(spec.RuleLayerSize, "", "the file ends %d bytes before its declared size", f.stream.left)
+	}
+	if f.want != "" {
+		if got := digest.NewDigest(f.want.Algorithm(), f.stream.hash); got != f.want {
+			return spec.Refuse(spec.RuleDigest, spec.AnnotationSrcDigest, "the file has the digest %s, not %s", got, f.want)
+		}
+	}
+	return io.EOF
+}
+
+// Close releases the codec; it does not close the blob.
+func (f *FileReader) Close() { f.dec.Close() }
