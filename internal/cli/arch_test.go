@@ -11,16 +11,18 @@ import (
 // docs/architecture.md draws them. A room that is not listed may not exist.
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
+	const ociindex = "internal/ociindex"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
 		archive:         {"spec"},
-		transport:       {"spec"},
+		ociindex:        {"spec"},
+		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
-		"pack":          {"spec", archive, transport},
-		"extract":       {"spec", archive, transport, bootdir},
-		"cmd/nbpack":    {"spec", archive, transport, cli, "pack"},
-		"cmd/nbextract": {"spec", archive, transport, bootdir, cli, "extract"},
+		"pack":          {"spec", archive, ociindex, transport},
+		"extract":       {"spec", archive, ociindex, transport, bootdir},
+		"cmd/nbpack":    {"spec", archive, ociindex, transport, cli, "pack"},
+		"cmd/nbextract": {"spec", archive, ociindex, transport, bootdir, cli, "extract"},
 	}
 }
 

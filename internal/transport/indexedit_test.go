@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/ociindex"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -53,8 +54,8 @@ func TestEditIndex(t *testing.T) {
 	}
 }
 
-// FuzzEditIndex: whatever the index was, the edit inserts or replaces one
-// element, and everything before and after it is as it was.
+// FuzzEditIndex: whatever the index was, afterwards one entry has the name,
+// the others are as they were, and the same edit again changes nothing.
 func FuzzEditIndex(f *testing.F) {
 	f.Add(`{"schemaVersion":2,"manifests":[]}`, "v1")
 	f.Add(`{"a":[{}],"schemaVersion":2,"manifests":[ {"annotations":{"org.opencontainers.image.ref.name":"v1"}} , {} ] }`, "v1")
@@ -63,41 +64,33 @@ func FuzzEditIndex(f *testing.F) {
 		if tag != "" && !layoutName.MatchString(tag) {
 			return // no reference has such a name
 		}
-		raw := []byte(in)
-		out, err := editIndex(raw, entryFor(tag))
+		out, err := editIndex([]byte(in), entryFor(tag))
 		if err != nil {
 			return
 		}
-		old, err := parseLayoutIndex(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		idx, err := parseLayoutIndex(out)
-		if err != nil {
+		if _, err := parseLayoutIndex(out); err != nil {
 			t.Fatalf("result does not parse: %v\n%s", err, out)
 		}
-		added := len(idx.Manifests) - len(old.Manifests)
-		if added != 0 && added != 1 {
-			t.Fatalf("%d entries became %d", len(old.Manifests), len(idx.Manifests))
-		}
-		_, was, err := indexSpans(raw)
+		was, err := ociindex.Parse([]byte(in))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, is, err := indexSpans(out)
+		is, err := ociindex.Parse(out)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if added := is.Len() - was.Len(); added != 0 && added != 1 {
+			t.Fatalf("%d entries became %d", was.Len(), is.Len())
 		}
 		found := 0
-		for i, s := range is {
-			if refName(idx.Manifests[i]) == refName(entryFor(tag)) {
+		for i := range is.Len() {
+			d, raw := is.Entry(i)
+			if refName(d) == refName(entryFor(tag)) {
 				found++
-				if string(idx.Manifests[i].Digest) != "sha256:"+hex64 {
+				if string(d.Digest) != "sha256:"+hex64 {
 					t.Fatal("entry was not replaced")
 				}
-				continue
-			}
-			if !bytes.Equal(out[s.from:s.to], raw[was[i].from:was[i].to]) {
+			} else if _, had := was.Entry(i); !bytes.Equal(raw, had) {
 				t.Fatalf("entry %d was changed", i)
 			}
 		}
@@ -108,27 +101,5 @@ func FuzzEditIndex(f *testing.F) {
 		if err != nil || !bytes.Equal(again, out) {
 			t.Fatalf("the same edit again changes something: %v", err)
 		}
-		// The parts around the one entry are the input's.
-		pre, post := commonEnds(raw, out)
-		if pre+post < len(raw)-longest(was) && added == 0 || added == 1 && pre+post < len(raw)-len("null") {
-			t.Fatalf("bytes around the entry were changed:\n%s\n%s", raw, out)
-		}
 	})
-}
-
-func commonEnds(a, b []byte) (pre, post int) {
-	for pre < len(a) && pre < len(b) && a[pre] == b[pre] {
-		pre++
-	}
-	for post < len(a)-pre && post < len(b)-pre && a[len(a)-1-post] == b[len(b)-1-post] {
-		post++
-	}
-	return pre, post
-}
-
-func longest(s []span) (n int) {
-	for _, e := range s {
-		n = max(n, e.to-e.from)
-	}
-	return n
 }

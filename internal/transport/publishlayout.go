@@ -2,13 +2,13 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 
+	"github.com/nbpack/nbpack/internal/ociindex"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -28,13 +28,11 @@ func layoutEntry(d ocispec.Descriptor, dst Reference) ocispec.Descriptor {
 
 // newLayoutIndex is the index.json of a layout that holds one image.
 func newLayoutIndex(entry ocispec.Descriptor) ([]byte, error) {
-	idx := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{entry}}
-	idx.SchemaVersion = 2
-	b, err := json.Marshal(idx)
+	doc, err := ociindex.New(nil).Insert(0, entry)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", ocispec.ImageIndexFile, err)
+		return nil, err
 	}
-	return append(b, '\n'), nil
+	return append(doc.Bytes(), '\n'), nil
 }
 
 // complete turns the stage into a whole layout that holds just this image.
