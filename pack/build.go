@@ -62,12 +62,17 @@ type form interface {
 
 // begin prepares one manifest.
 func (b *build) begin(ctx context.Context, c *transport.Client, p planned, dst transport.Reference) error {
+	dst = b.plan.place(p, dst)
 	stage, err := c.NewStage(ctx, dst)
 	if err != nil {
 		return fmt.Errorf("preparing %q: %w", dst, err)
 	}
 	j := &job{planned: p, plan: b.plan, files: b.files, dst: dst, stage: stage}
-	j.form = &imageForm{job: j}
+	if b.plan.Format == FormatImage {
+		j.form = &imageForm{job: j}
+	} else {
+		j.form = newArtifactForm(j)
+	}
 	b.jobs = append(b.jobs, j)
 	return nil
 }

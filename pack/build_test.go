@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -87,15 +86,19 @@ func noViolations(t *testing.T, ref transport.Reference) {
 func TestReproducible(t *testing.T) {
 	tree := bootTree()
 	tree = append(tree, "big="+noise(2<<20))
-	var want string
+	want := map[Format]string{}
 	check := func(name string, dir string) {
 		t.Helper()
-		_, r := buildInto(t, amd64(dir))
-		if want == "" {
-			want = r.Digest.String()
-		}
-		if r.Digest.String() != want {
-			t.Errorf("%s: digest %s, want %s", name, r.Digest, want)
+		for _, format := range []Format{FormatImage, FormatArtifact} {
+			o := amd64(dir)
+			o.Format = format
+			_, r := buildInto(t, o)
+			if want[format] == "" {
+				want[format] = r.Digest.String()
+			}
+			if r.Digest.String() != want[format] {
+				t.Errorf("%s: %s: digest %s, want %s", name, format, r.Digest, want[format])
+			}
 		}
 	}
 	first := writeTree(t, t.TempDir(), tree...)
@@ -139,80 +142,6 @@ func TestReproducible(t *testing.T) {
 		}
 		check("another owner", masked)
 	}
-}
-
-// TestSourceChanges changes the sources between two reads and expects that
-// nothing is published. The hook is the progress report.
-func TestSourceChanges(t *testing.T) {
-	name := func(dir, f string) string { return filepath.Join(dir, f) }
-	for what, change := range map[string]func(dir string) error{
-		"grows": func(dir string) error {
-			f, err := os.OpenFile(name(dir, "b"), os.O_APPEND|os.O_WRONLY, 0)
-			if err != nil {
-				return err
-			}
-			_, err = f.WriteString("more")
-			return err
-		},
-		"shrinks":    func(dir string) error { return os.Truncate(name(dir, "b"), 10) },
-		"same size":  func(dir string) error { return os.WriteFile(name(dir, "b"), []byte(strings.Repeat("!", 1<<20)), 0o600) },
-		"replaced":   func(dir string) error { return os.Rename(name(dir, "other"), name(dir, "b")) },
-		"one before": func(dir string) error { return os.WriteFile(name(dir, "a"), []byte("b"), 0o600) },
-		"one after":  func(dir string) error { return os.WriteFile(name(dir, "c"), []byte("d"), 0o600) },
-		"one after by pipe": func(dir string) error {
-			return joinErrors(os.Remove(name(dir, "c")), syscall.Mkfifo(name(dir, "c"), 0o600))
-		},
-		"one after by link": func(dir string) error {
-			return joinErrors(os.Remove(name(dir, "c")), os.Symlink("a", name(dir, "c")))
-		},
-		"new":          func(dir string) error { return os.WriteFile(name(dir, "d/new"), nil, 0o600) },
-		"gone":         func(dir string) error { return os.Remove(name(dir, "d/x")) },
-		"link changed": func(dir string) error { return joinErrors(os.Remove(name(dir, "l")), os.Symlink("b", name(dir, "l"))) },
-		"same inode, time put back": func(dir string) error {
-			info, err := os.Stat(name(dir, "a"))
-			if err != nil {
-				return err
-			}
-			return joinErrors(os.WriteFile(name(dir, "a"), []byte("b"), 0o600), os.Chtimes(name(dir, "a"), info.ModTime(), info.ModTime()))
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			dir := writeTree(t, t.TempDir(), "a=a", "b="+noise(1<<20), "c=c", "d/x", "l -> a", "other="+noise(1<<20))
-			o := amd64(dir)
-			o.Exclude = []string{"other"}
-			var once sync.Once
-			o.Progress = func(_ string, done, _ int64) {
-				if done > 100<<10 { // a is read, b in part, c not
-					once.Do(func() {
-						if err := change(dir); err != nil {
-							t.Error(err)
-						}
-					})
-				}
-			}
-			plan, err := Scan(t.Context(), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out := filepath.Join(t.TempDir(), "out")
-			_, err = Build(t.Context(), newClient(t), plan, transport.Reference{Transport: transport.OCI, Name: out, Tag: "x"})
-			if exitCode(err) != 1 || !strings.Contains(err.Error(), "changed") || hint(err) == "" {
-				t.Errorf("error %v, hint %q", err, hint(err))
-			}
-			if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
-				t.Errorf("left behind: %v", left)
-			}
-		})
-	}
-}
-
-func joinErrors(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func TestDestinationInSource(t *testing.T) {

@@ -10,9 +10,12 @@ import (
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
-// CheckDestination refuses to write an image below a source, where the next
-// build would pack it.
+// CheckDestination refuses to write below a source, where the next build would
+// pack what was written, and destinations that cannot hold what is planned.
 func (p *Plan) CheckDestination(dst transport.Reference) error {
+	if err := p.checkIndex(dst); err != nil {
+		return err
+	}
 	if !dst.IsLocal() {
 		return nil
 	}

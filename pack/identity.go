@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,16 @@ import (
 // changed is the error for a source that did not hold still.
 func changed(name string) error {
 	return &changedError{fmt.Errorf("%q: %w", name, archive.ErrSourceChanged)}
+}
+
+// nowRefused makes a change of what was in order when it was scanned: a source
+// that is missing or of another kind now. Other errors stay as they are.
+func nowRefused(err error) error {
+	var refusal interface{ ExitCode() int }
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	return &changedError{fmt.Errorf("%w: %v", archive.ErrSourceChanged, err)}
 }
 
 type changedError struct{ err error }

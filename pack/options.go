@@ -12,6 +12,8 @@ import (
 // Options say what to pack and how. Paths are paths in the payload, with
 // slashes, unless something else is said.
 type Options struct {
+	// Format of what is made of the sources; empty means FormatImage.
+	Format Format
 	// Sources are directories, whose contents are merged at the top of the
 	// payload, and files, which land there under their base names. The same
 	// file from two sources is refused.
@@ -33,12 +35,23 @@ type Options struct {
 	// directory takes along what is below it.
 	Rename map[string]string
 
-	// PerFileLayers gives each file a layer of its own, links last.
+	// IndexTag is the tag of the index that what is built belongs to. It is then
+	// published under a tag of its own, see spec.ChildTag, and its annotations
+	// say where it belongs. Empty: it is published under the tag of the
+	// destination.
+	IndexTag string
+
+	// PerFileLayers gives each file a layer of its own, links last. Only for
+	// images.
 	PerFileLayers bool
-	// Compression of the layers; empty means zstd:chunked.
+	// Compression of the layers; empty means zstd:chunked for images. The
+	// files of artifacts are always stored as they are.
 	Compression archive.Compression
-	// Labels of the config and Annotations of the manifest besides those of
-	// the format, which they may not touch.
+	// DiskType says what single files are: spec.DiskTypeQcow2, …Raw, …Kernel or
+	// …Ramdisk. Empty: it is found by content and name. Only for FormatFile.
+	DiskType string
+	// Labels of the config, which only images have, and Annotations of the
+	// manifest besides those of the format, which they may not touch.
 	Labels, Annotations map[string]string
 	// ModTime is the time of every entry and of the image, by custom from
 	// SOURCE_DATE_EPOCH. Nil: entries are of 1970 and the image has no time.

@@ -7,15 +7,18 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// Plan is an image before its bytes: what Scan decided and Build applies.
+// Plan is what will be published before its bytes: what Scan decided and Build
+// applies.
 type Plan struct {
+	Format      Format              `json:"format"`
 	Platform    string              `json:"platform"`
 	Compression archive.Compression `json:"compression"`
 	Created     *time.Time          `json:"created,omitempty"`
 	Labels      map[string]string   `json:"labels"`
 	Annotations map[string]string   `json:"annotations"`
 	// Layers of the payload in order. The layer with SHA256SUM, which goes
-	// before them, is not listed: its content is known when they are written.
+	// before those of an image, is not listed: its content is known when they
+	// are written.
 	Layers []PlanLayer `json:"layers"`
 	// Files and Size count the regular files of the payload and their bytes.
 	Files int   `json:"files"`
@@ -30,8 +33,13 @@ type Plan struct {
 type PlanLayer struct {
 	// Title says what the layer is for: "payload", the path of its file, or
 	// "links".
-	Title   string  `json:"title"`
-	Entries []Entry `json:"entries"`
+	Title string `json:"title"`
+	// DiskType of a file that becomes an artifact of its own, where it is known.
+	DiskType string `json:"disktype,omitempty"`
+	// MediaType of a layer that is one file as it is; tar layers get theirs
+	// from the compression.
+	MediaType string  `json:"mediaType,omitempty"`
+	Entries   []Entry `json:"entries"`
 }
 
 // Entry is one entry of the payload.
@@ -57,11 +65,19 @@ func (l *PlanLayer) size() int64 {
 // planned is one manifest of a plan.
 type planned struct {
 	artifactType string // empty for an image
+	title        string // of a single file
 	annotations  map[string]string
 	layers       []PlanLayer
 }
 
 // manifests gives what Build publishes, in order.
 func (p *Plan) manifests() []planned {
-	return []planned{{annotations: p.Annotations, layers: p.Layers}}
+	one := planned{annotations: p.Annotations, layers: p.Layers}
+	switch p.Format {
+	case FormatArtifact:
+		one.artifactType = spec.ArtifactType
+	case FormatFile:
+		return p.singleFiles()
+	}
+	return []planned{one}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -15,9 +16,14 @@ type Result struct {
 	URL       string        `json:"url,omitempty"` // oci://HOST/REPOSITORY@DIGEST, if that is a registry
 	Digest    digest.Digest `json:"digest"`        // of the manifest
 	MediaType string        `json:"mediaType"`     // of the manifest
-	Size      int64         `json:"size"`          // bytes of the manifest
-	Platform  string        `json:"platform"`
-	Created   *time.Time    `json:"created,omitempty"`
+	// ArtifactType of the manifest; empty for an image.
+	ArtifactType string `json:"artifactType,omitempty"`
+	Size         int64  `json:"size"` // bytes of the manifest
+	// Title of a single file, and the disktype that the manifest says.
+	Title    string     `json:"title,omitempty"`
+	DiskType string     `json:"disktype,omitempty"`
+	Platform string     `json:"platform"`
+	Created  *time.Time `json:"created,omitempty"`
 	// Labels are those of the format and of the user. Artifacts have them as
 	// annotations.
 	Labels    map[string]string `json:"labels"`
@@ -37,18 +43,19 @@ type ResultBlob struct {
 
 // Descriptor gives the manifest as an index would name it.
 func (r *Result) Descriptor() ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: r.MediaType, Digest: r.Digest, Size: r.Size}
+	return ocispec.Descriptor{MediaType: r.MediaType, ArtifactType: r.ArtifactType, Digest: r.Digest, Size: r.Size}
 }
 
 func (j *job) result() Result {
 	m, p := j.docs.manifest, j.plan
 	r := Result{
 		Reference: j.dst.String(), URL: contentURL(j.dst, j.docs.desc.Digest),
-		Digest: j.docs.desc.Digest, MediaType: j.docs.desc.MediaType, Size: j.docs.desc.Size,
+		Digest: j.docs.desc.Digest, MediaType: j.docs.desc.MediaType, ArtifactType: m.ArtifactType, Size: j.docs.desc.Size,
+		Title: j.title, DiskType: j.annotations[spec.AnnotationDiskType],
 		Platform: p.Platform, Created: p.Created, Labels: p.Labels,
 		Config: ResultBlob{MediaType: m.Config.MediaType, Digest: m.Config.Digest, Size: m.Config.Size},
-		Files:  p.Files, FilesSize: p.Size,
 	}
+	r.Files, r.FilesSize = countFiles(j.layers)
 	for i, l := range m.Layers {
 		blob := ResultBlob{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}
 		if j.docs.config != nil {

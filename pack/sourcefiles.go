@@ -86,10 +86,11 @@ func (s *sourceFiles) root(source string) (*os.Root, error) {
 		return r, nil
 	}
 	r, _, _, err := openSource(source)
-	if err == nil {
-		s.roots[source] = r
+	if err != nil {
+		return nil, nowRefused(err)
 	}
-	return r, err
+	s.roots[source] = r
+	return r, nil
 }
 
 func (s *sourceFiles) close() {
@@ -112,7 +113,7 @@ func (s *sourceFiles) recheck(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("looking at the sources again: %w", err)
+		return fmt.Errorf("looking at the sources again: %w", nowRefused(err))
 	}
 	if name := sameNodes(s.plan.nodes, now); name != "" {
 		return changed(name)

@@ -1,0 +1,111 @@
+package pack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// arrangeFiles plans an artifact for each source file. Its first bytes are read
+// here, because what it is decides under which name it is published.
+func (p *Plan) arrangeFiles(t tree) error {
+	for _, old := range sortedKeys(p.options.Rename) {
+		if name := p.options.Rename[old]; strings.Contains(name, "/") {
+			return badOption("give it a name without directories", "--rename %s=%s: a single file lies in no directory", old, name)
+		}
+	}
+	for i := range p.nodes {
+		if n := &p.nodes[i]; n.disk != n.source || n.kind != spec.TypeFile {
+			return errNotFile(n.source)
+		}
+	}
+	files := newSourceFiles(p)
+	defer files.close()
+	for _, e := range t.sorted() {
+		l, err := p.singleFile(files, e)
+		if err != nil {
+			return err
+		}
+		p.Layers = append(p.Layers, l)
+	}
+	p.Files, p.Size = countFiles(p.Layers)
+	p.label(nil)
+	return p.checkNames()
+}
+
+func errNotFile(source string) error {
+	return badOption("name the files, or use --format image or artifact for a boot tree",
+		"with --format file each source is a file, and %q is none", source)
+}
+
+// singleFile plans the one layer of an artifact.
+func (p *Plan) singleFile(files *sourceFiles, e *Entry) (PlanLayer, error) {
+	begin, err := files.begin(e)
+	if err != nil {
+		return PlanLayer{}, err
+	}
+	what, err := identify(e.Path, begin, p.options.DiskType)
+	if err != nil {
+		return PlanLayer{}, err
+	}
+	return PlanLayer{Title: e.Path, DiskType: what.diskType, MediaType: what.mediaType, Entries: []Entry{*e}}, nil
+}
+
+// begin gives the first bytes of a file, as many as identify wants.
+func (s *sourceFiles) begin(e *Entry) ([]byte, error) {
+	f, err := s.open(e)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, identifyLen)
+	n, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, fmt.Errorf("reading %q: %w", e.Source, err)
+	}
+	return b[:n], nil
+}
+
+// checkNames refuses files that could not be published beside each other.
+func (p *Plan) checkNames() error {
+	if p.options.IndexTag == "" {
+		if len(p.Layers) > 1 {
+			return badOption("--index gives each of them a tag of its own; or build them one by one",
+				"%d files cannot be published under one tag", len(p.Layers))
+		}
+		return nil
+	}
+	seen := map[string]string{}
+	for _, l := range p.Layers {
+		if l.DiskType == "" {
+			return badOption("say it with --disktype qcow2, raw, kernel or ramdisk",
+				"neither the name nor the content of %q tells what it is, as its entry in an index has to", l.Title)
+		}
+		if other, ok := seen[l.DiskType]; ok {
+			return badOption("an index holds one of each kind for a platform and a version; say what they are with --disktype, one by one",
+				"%q and %q are both of disktype %s", other, l.Title, l.DiskType)
+		}
+		seen[l.DiskType] = l.Title
+	}
+	return nil
+}
+
+// singleFiles gives the manifests of FormatFile.
+func (p *Plan) singleFiles() []planned {
+	var all []planned
+	for _, l := range p.Layers {
+		one := planned{
+			artifactType: spec.FileArtifactType, title: l.Title,
+			annotations: maps.Clone(p.Annotations), layers: []PlanLayer{l},
+		}
+		if l.DiskType != "" {
+			one.annotations[spec.AnnotationDiskType] = l.DiskType
+		}
+		all = append(all, one)
+	}
+	return all
+}
