@@ -17,15 +17,16 @@ type Violation struct {
 	Advice   string   `json:"advice,omitempty"` // what to do about it
 }
 
-// Image is everything that Check looks at.
+// Image is everything that Check looks at: a manifest of any [Form].
 type Image struct {
-	MediaType string            // of the manifest
-	Manifest  *ocispec.Manifest // as ParseManifest gives it
-	Config    *ocispec.Image    // as ParseConfig gives it
-	Sums      []Sum             // as ParseSums gives them, if HasSums
-	HasSums   bool              // SHA256SUM was found and read
-	Entries   []Entry           // of all layers in order, with the entry of SHA256SUM
-	DiffIDs   []digest.Digest   // as measured, one for each layer; nil if not measured
+	MediaType string              // of the manifest
+	Manifest  *ocispec.Manifest   // as ParseManifest gives it
+	Config    *ocispec.Image      // as ParseConfig gives it; nil for forms whose layers are named files
+	Entry     *ocispec.Descriptor // what an index says of the manifest; nil without one
+	Sums      []Sum               // as ParseSums gives them, if HasSums
+	HasSums   bool                // SHA256SUM was found and read
+	Entries   []Entry             // of all layers in order, with the entry of SHA256SUM
+	DiffIDs   []digest.Digest     // as measured, one for each layer; nil if not measured
 }
 
 // Check gives every violation of the format in an image. The order depends on
@@ -43,6 +44,7 @@ func Check(img *Image) []Violation {
 	c.documents()
 	c.checkLabels()
 	c.growTree()
+	c.checkFiles()
 	c.checkLinks()
 	c.checkSums()
 	c.checkEntrypoints()
@@ -53,8 +55,10 @@ func Check(img *Image) []Violation {
 // checker gathers violations; its methods run in the order of Check.
 type checker struct {
 	img    *Image
+	form   Form
 	rules  map[string]Rule
 	labels map[string]string // netboot labels of config and manifest
+	files  map[int]ArtifactLayer
 	tree   *tree
 	found  []Violation
 }
@@ -67,14 +71,22 @@ func newChecker(img *Image) *checker {
 	return c
 }
 
-// complete reports an image without its documents, of which nothing else can
-// be said.
+// complete reports what nothing else can be said of: an image without its
+// documents, a manifest that holds no files at all.
 func (c *checker) complete() bool {
-	if c.img.Manifest != nil && c.img.Config != nil {
-		return true
+	if c.img.Manifest == nil {
+		c.report(RuleDocument, "", "the image has no manifest")
+		return false
 	}
-	c.report(RuleDocument, "", "the image has no manifest or no config")
-	return false
+	switch c.form = FormOf(c.img.Manifest, c.img.Entry); {
+	case c.form == FormTombstone:
+		c.report(RuleBootTree, "", "the manifest is the mark of an index entry that was removed")
+		return false
+	case c.form == FormImage && c.img.Config == nil:
+		c.report(RuleDocument, "", "the image has no config")
+		return false
+	}
+	return true
 }
 
 func (c *checker) report(rule, path, format string, args ...any) {

@@ -1,11 +1,20 @@
 package spec
 
-// documents checks manifest and config against each other.
+// documents checks the manifest, and the config that an image has.
 func (c *checker) documents() {
-	m, config := c.img.Manifest, c.img.Config
 	if !IsManifest(c.img.MediaType) {
 		c.report(RuleMediaType, "", "media type %q is not that of an image manifest", c.img.MediaType)
 	}
+	if c.form.NamesFiles() {
+		c.artifactDocuments()
+	} else {
+		c.imageDocuments()
+	}
+}
+
+// imageDocuments checks manifest and config against each other.
+func (c *checker) imageDocuments() {
+	m, config := c.img.Manifest, c.img.Config
 	if !IsConfig(m.Config.MediaType) {
 		c.report(RuleMediaType, "", "config media type %q is not that of an image config", m.Config.MediaType)
 	}
@@ -50,15 +59,15 @@ func (c *checker) checkDiffIDs() {
 // checkLabels checks the labels that stand for themselves; those that name
 // files come later, with the tree.
 func (c *checker) checkLabels() {
-	config, annotations := c.img.Config.Config.Labels, c.img.Manifest.Annotations
-	for _, key := range labelConflicts(config, annotations) {
-		c.refuse(labelConflict(key, config, annotations))
+	if c.form.NamesFiles() {
+		c.artifactLabels()
+	} else {
+		c.imageLabels()
 	}
-	c.labels = joinLabels(config, annotations)
 	switch version, ok := c.labels[LabelVersion]; {
-	case !ok:
+	case !ok && c.form == FormImage: // the others are known by their types and titles
 		c.report(RuleVersion, LabelVersion, "the label is missing")
-	case version != Version:
+	case ok && version != Version:
 		c.report(RuleVersion, LabelVersion, "the version is %q, not %q", version, Version)
 	}
 	for _, key := range PathLabels() {
@@ -68,4 +77,12 @@ func (c *checker) checkLabels() {
 			}
 		}
 	}
+}
+
+func (c *checker) imageLabels() {
+	config, annotations := c.img.Config.Config.Labels, c.img.Manifest.Annotations
+	for _, key := range labelConflicts(config, annotations) {
+		c.refuse(labelConflict(key, config, annotations))
+	}
+	c.labels = joinLabels(config, annotations)
 }

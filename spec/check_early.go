@@ -1,13 +1,17 @@
 package spec
 
-// CheckDocuments gives the violations that manifest and config alone show, the
-// first part of what [Check] gives. A consumer asks it before it fetches
-// layers; Entries and Sums may be missing.
+// CheckDocuments gives the violations that show before any layer is read, the
+// first part of what [Check] gives: those of manifest and config, and of the
+// files that the manifest of an artifact names. Entries and Sums may be missing.
 func CheckDocuments(img *Image) []Violation {
 	c := newChecker(img)
-	if c.complete() {
-		c.documents()
-		c.checkLabels()
+	if !c.complete() {
+		return c.found
+	}
+	c.documents()
+	c.checkLabels()
+	if c.form.NamesFiles() {
+		c.promisedTree()
 	}
 	return c.found
 }

@@ -37,7 +37,9 @@ func (c *checker) checkEntryLink(l EntryLink, entrypoint string, file *Entry) {
 			c.report(RuleEntryLink, link, "the link for %s cannot be made beside %q", l.Label, twin)
 			return
 		}
-		c.report(RuleLinkAbsent, link, "the image has no link to %q", entrypoint)
+		if c.form == FormImage { // artifacts have no links
+			c.report(RuleLinkAbsent, link, "the image has no link to %q", entrypoint)
+		}
 		return
 	}
 	got := c.tree.file(link)

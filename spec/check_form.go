@@ -9,6 +9,10 @@ import (
 // checkForm reports where the image differs from what nbpack writes: warnings
 // only, no consumer minds.
 func (c *checker) checkForm() {
+	if c.form.NamesFiles() {
+		c.formOfArtifact()
+		return
+	}
 	c.formOfManifest()
 	c.formOfLabels()
 	c.formOfSums()
@@ -55,10 +59,21 @@ func (c *checker) formOfLabels() {
 			c.report(RuleAnnotations, key, "is a label of the config, but not a manifest annotation")
 		}
 	}
-	platform, ok := PlatformOf(&c.img.Config.Platform)
-	if arch, has := c.labels[LabelOSArch]; ok && has && arch != platform.Arch() {
-		c.report(RuleOSArch, LabelOSArch, "is %q, the config is for %q", arch, platform)
+	if platform, ok := PlatformOf(&c.img.Config.Platform); ok {
+		c.formOfArch(platform)
 	}
+	c.formOfStages()
+}
+
+// formOfArch compares the label os.arch with the platform.
+func (c *checker) formOfArch(p Platform) {
+	if arch, has := c.labels[LabelOSArch]; has && arch != p.Arch() {
+		c.report(RuleOSArch, LabelOSArch, "is %q, the platform is %q", arch, p)
+	}
+}
+
+// formOfStages reports a second stage where the first does not look for it.
+func (c *checker) formOfStages() {
 	first, second := c.labels[LabelEntrypoint], c.labels[LabelAltEntrypoint]
 	if first != "" && second != "" && path.Dir(first) != path.Dir(second) {
 		c.report(RuleSecondStage, LabelAltEntrypoint, "%q does not lie beside %q, where the first stage looks for it", second, first)

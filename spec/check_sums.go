@@ -9,7 +9,7 @@ func (c *checker) checkSums() {
 		listed[s.Path] = s.SHA256
 	}
 	if !c.img.HasSums || c.tree.nodes[SumsName].kind != TypeFile {
-		c.report(RuleSumsMissing, SumsName, "there is no regular file SHA256SUM at the top of the tree")
+		c.noSums()
 		return // or every file would be reported as unlisted
 	}
 	copies := c.listedByDir(listed)
@@ -29,6 +29,17 @@ func (c *checker) checkSums() {
 		c.report(RulePayloadEmpty, "", "the image has no file besides SHA256SUM")
 	}
 	c.compareSums()
+}
+
+// noSums judges a tree without a list: an artifact needs none, because its
+// manifest says what its files hold. One that has a file of that name promises
+// more, and whoever did not read the list has not proved it.
+func (c *checker) noSums() {
+	if _, there := c.tree.nodes[SumsName]; c.form == FormImage || there {
+		c.report(RuleSumsMissing, SumsName, "there is no regular file SHA256SUM at the top of the tree")
+	} else if len(c.tree.content) == 0 {
+		c.report(RulePayloadEmpty, "", "the artifact has no file")
+	}
 }
 
 // inDir is a content in a directory.

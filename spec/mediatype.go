@@ -69,5 +69,6 @@ func isDocker(mt string) bool {
 	return false
 }
 
-// mediaTypePattern is type "/" subtype as in RFC 6838, section 4.2.
-var mediaTypePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$`)
+// mediaTypePattern is type "/" subtype as in RFC 6838, section 4.2, with the
+// parameters that podman writes behind the type of a text.
+var mediaTypePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}(?:; ?[A-Za-z0-9_.+-]{1,64}=[A-Za-z0-9_.+-]{1,64}){0,4}$`)

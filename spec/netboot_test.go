@@ -114,10 +114,36 @@ func TestDocumentFileTable(t *testing.T) {
 	}
 }
 
+// TestDocumentArtifact proves that the example of an artifact breaks no rule.
+func TestDocumentArtifact(t *testing.T) {
+	_, section, _ := strings.Cut(readDoc(t), "\n## Artifacts\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	m := regexp.MustCompile("(?s)```json\n(.*?)\n```").FindStringSubmatch(section)
+	if m == nil {
+		t.Fatal("netboot.md has no example of an artifact")
+	}
+	manifest, err := ParseManifest(ocispec.MediaTypeImageManifest, []byte(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := &Image{MediaType: manifest.MediaType, Manifest: manifest}
+	for i, l := range manifest.Layers {
+		img.Entries = append(img.Entries, Entry{
+			Layer: i, Path: l.Annotations[ocispec.AnnotationTitle], Type: TypeFile, Size: l.Size, SHA256: l.Digest.Encoded(),
+		})
+	}
+	if v := Check(img); len(v) > 0 || FormOf(manifest, nil) != FormArtifact {
+		t.Errorf("the example is a %s and breaks rules: %v", FormOf(manifest, nil), v)
+	}
+}
+
 // TestDocumentWords proves that the document names every word of the code.
 func TestDocumentWords(t *testing.T) {
 	doc := readDoc(t)
 	words := append(knownLabels(), AnnotationUncompressedSize, AnnotationFileTablePosition, AnnotationFileTableDigest,
+		ArtifactType, FileArtifactType, TombstoneType, MediaTypeFile, MediaTypeFileZstd, ocispec.MediaTypeEmptyJSON,
+		AnnotationSrcDigest, AnnotationSrcSize, AnnotationDiskType, AnnotationIndexPlatform, AnnotationUnpackDigest,
+		string(ocispec.AnnotationTitle), ocispec.AnnotationCreated,
 		SumsName, mediaTypeDockerIndex, mediaTypeDockerManifest, mediaTypeDockerConfig,
 		mediaTypeDockerLayer, mediaTypeDockerLayerGzip, mediaTypeDockerLayerZstd)
 	for _, w := range words {

@@ -16,6 +16,9 @@ const (
 	RuleDiffID       = "diff-id"
 	RuleIndexDepth   = "index-depth"
 	RulePlatform     = "platform"
+	RuleBootTree     = "boot-tree"
+	RuleConfig       = "artifact-config"
+	RuleTitle        = "title"
 
 	RuleLayerType   = "layer-type"
 	RuleLayerCount  = "layer-count"
@@ -52,9 +55,11 @@ const (
 	RuleDrift        = "drift"
 	RuleLayoutForm   = "layout-form"
 
+	RuleForeignForm    = "foreign-form"
 	RuleForeignTypes   = "foreign-types"
 	RuleLayerURLs      = "layer-urls"
 	RuleSizeUndeclared = "size-undeclared"
+	RuleSrcUndeclared  = "src-undeclared"
 	RuleAnnotations    = "annotations"
 	RuleOSArch         = "os-arch"
 	RuleSecondStage    = "second-stage"
@@ -120,15 +125,18 @@ func errorRules() []Rule {
 		{ID: RuleMediaType, Summary: "descriptor, response and body agree on a known media type, and a body is an index or a manifest, not both", Advice: adviceHostile},
 		{ID: RuleDescriptor, Summary: "a descriptor has a media type and a size that is not negative", Advice: adviceHostile},
 		{ID: RuleDigestSyntax, Summary: "digests are sha256, sha384 or sha512, in lower-case hex", Advice: adviceRebuild},
-		{ID: RuleDigest, Summary: "bytes have the digest that names them", Advice: adviceTransfer},
+		{ID: RuleDigest, Summary: "bytes have the digest that names them, a file the one that src.digest says", Advice: adviceTransfer},
 		{ID: RuleSize, Summary: "bytes have the length that their descriptor says", Advice: adviceTransfer},
 		{ID: RuleDiffID, Summary: "the config has one diff ID for each layer, and the uncompressed layer has it", Advice: adviceRebuild},
 		{ID: RuleIndexDepth, Summary: "indexes are not nested too deep, and not in a circle", Advice: adviceHostile},
-		{ID: RulePlatform, Summary: "the config says os and architecture", Advice: adviceRebuild},
+		{ID: RulePlatform, Summary: "the config says os and architecture; an artifact and its index entry do not contradict each other", Advice: adviceRebuild},
+		{ID: RuleBootTree, Summary: "what is laid out is a boot tree, and not a disk, a single file or the mark of a removed entry", Advice: "nbextract list shows what the reference holds, nbextract fetch gets a single file"},
+		{ID: RuleConfig, Summary: "the config of an artifact is empty, or of a type that no image has", Advice: "push the artifact again without a config"},
+		{ID: RuleTitle, Summary: "every layer of an artifact has a title, or holds nothing", Advice: "push the artifact again with titles; podman leaves them out with --artifact-exclude-titles"},
 
-		{ID: RuleLayerType, Summary: "every layer is a tar, plain, gzip or zstd, in the registry itself", Advice: "this may be another kind of artifact; netboot images have tar layers"},
+		{ID: RuleLayerType, Summary: "every layer of an image, and a directory in an artifact, is a tar, plain, gzip or zstd, in the registry itself", Advice: "this may be another kind of artifact; netboot images have tar layers"},
 		{ID: RuleLayerCount, Summary: "there is at least one layer and not more than the bound", Advice: adviceRebuild},
-		{ID: RuleLayerSize, Summary: "a layer unpacks to the size that it declares, or within the bound", Advice: adviceHostile},
+		{ID: RuleLayerSize, Summary: "a layer unpacks to the size that it or src.size declares, or within the bound", Advice: adviceHostile},
 		{ID: RuleLayerStream, Summary: "a layer decompresses without errors, within the memory bound, to its very end", Advice: adviceRebuild},
 		{ID: RuleFileTable, Summary: "the file table and its annotations are well-formed and stay inside the blob", Advice: adviceRebuild},
 		{ID: RuleTarHeader, Summary: "tar headers are well-formed, sizes in ustar and PAX agree, no sparse files", Advice: adviceHostile},
@@ -144,16 +152,16 @@ func errorRules() []Rule {
 		{ID: RuleLinkTarget, Summary: "link targets are relative and stay inside the tree", Advice: "make the link relative, or leave it out"},
 		{ID: RuleLinkDangling, Summary: "links lead to something in the tree, hard links to an earlier file", Advice: "add the target, or leave the link out"},
 
-		{ID: RuleSumsMissing, Summary: "there is one regular file SHA256SUM at the top", Advice: "add SHA256SUM, or build the image with nbpack"},
+		{ID: RuleSumsMissing, Summary: "an image has one regular file SHA256SUM at the top", Advice: "add SHA256SUM, or build the image with nbpack"},
 		{ID: RuleSumsSyntax, Summary: "SHA256SUM has the lines that sha256sum writes, each path once", Advice: "write it with sha256sum, not in BSD style (--tag)"},
 		{ID: RuleSumsUnlisted, Summary: "SHA256SUM lists every regular file of the payload", Advice: "list the file, or leave it out"},
 		{ID: RuleSumsExtra, Summary: "SHA256SUM lists nothing else", Advice: "write SHA256SUM after the tree is complete, without links and without itself"},
 		{ID: RuleSumsMismatch, Summary: "every file has the checksum that SHA256SUM says", Advice: adviceRebuild},
 		{ID: RulePayloadEmpty, Summary: "the payload has a regular file", Advice: "an image without files would empty the boot tree"},
 
-		{ID: RuleVersion, Summary: "the version label is there and is 1", Advice: "this may not be a netboot image, or one for a newer nbextract"},
+		{ID: RuleVersion, Summary: "an image has the version label, and it is 1 wherever it stands", Advice: "this may not be a netboot image, or one for a newer nbextract"},
 		{ID: RuleLabelValue, Summary: "labels that name directories and files are fit for it", Advice: "correct the label"},
-		{ID: RuleLabelsAgree, Summary: "config labels and manifest annotations agree", Advice: "a tool changed one of the two; build the image again"},
+		{ID: RuleLabelsAgree, Summary: "config labels, manifest annotations and what the index entry of an artifact says agree", Advice: "a tool changed one of the two; build the image again"},
 		{ID: RuleLabelMissing, Summary: "the labels that the chosen layout needs are there", Advice: "choose another layout (--layout) or give the value (--set os.name=…)"},
 		{ID: RuleEntrypoint, Summary: "entrypoint labels name existing files", Advice: "correct the label, or add the file"},
 		{ID: RuleEntryLink, Summary: "BOOT, BOOTA and BOOTL lead to what their label names, or can be created", Advice: "remove the other file of this name from the image"},
@@ -169,16 +177,18 @@ func errorRules() []Rule {
 
 func warningRules() []Rule {
 	list := []Rule{
+		{ID: RuleForeignForm, Summary: "the form is that of a netboot image or a netboot artifact"},
 		{ID: RuleForeignTypes, Summary: "media types are those of OCI"},
 		{ID: RuleLayerURLs, Summary: "layers have no urls; consumers do not follow them"},
-		{ID: RuleSizeUndeclared, Summary: "every layer declares its uncompressed size"},
+		{ID: RuleSizeUndeclared, Summary: "every layer of an image declares its uncompressed size"},
+		{ID: RuleSrcUndeclared, Summary: "every file of an artifact has src.digest and src.size"},
 		{ID: RuleAnnotations, Summary: "every netboot label is repeated as a manifest annotation"},
 		{ID: RuleOSArch, Summary: "label os.arch is the platform of the config"},
 		{ID: RuleSecondStage, Summary: "entrypoint and alternative entrypoint lie in one directory"},
 		{ID: RuleOrderSums, Summary: "SHA256SUM is sorted, alone in layer 1, and that layer is gzip or plain"},
-		{ID: RuleOrderPayload, Summary: "entries are sorted by path"},
+		{ID: RuleOrderPayload, Summary: "entries, and the files of an artifact, are sorted by path"},
 		{ID: RuleOrderLinks, Summary: "entrypoint links are the last entries, in the order BOOT, BOOTA, BOOTL"},
-		{ID: RuleLinkAbsent, Summary: "every entrypoint has its link in the payload"},
+		{ID: RuleLinkAbsent, Summary: "every entrypoint of an image has its link in the payload"},
 		{ID: RuleLinkCopy, Summary: "entrypoint links are symlinks, not copies"},
 		{ID: RuleHardlink, Summary: "there are no hard links"},
 		{ID: RuleDirRepeated, Summary: "no layer has a directory twice"},

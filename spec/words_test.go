@@ -105,10 +105,16 @@ func TestParseDigest(t *testing.T) {
 
 func TestCheckDescriptor(t *testing.T) {
 	good := ocispec.Descriptor{MediaType: "application/vnd.x+json", Digest: oneDigest, Size: 0}
-	if err := CheckDescriptor(good); err != nil {
-		t.Error(err)
+	for _, mt := range []string{good.MediaType, "text/plain; charset=utf-8", "a/b;c=d"} {
+		good.MediaType = mt
+		if err := CheckDescriptor(good); err != nil {
+			t.Error(err)
+		}
 	}
-	for _, mt := range []string{"", "a", "/", "a/", "/b", "a/b/c", "a/b; c=d", "a /b", "a/b\n", "ä/b", strings.Repeat("a", 128) + "/b"} {
+	for _, mt := range []string{
+		"", "a", "/", "a/", "/b", "a/b/c", "a /b", "a/b\n", "ä/b", strings.Repeat("a", 128) + "/b",
+		"a/b;", "a/b; c", "a/b;  c=d", `a/b; c="d"`, "a/b; c=d\n", "a/b" + strings.Repeat(";c=d", 5),
+	} {
 		bad := good
 		bad.MediaType = mt
 		wantRule(t, CheckDescriptor(bad), RuleDescriptor)
