@@ -92,7 +92,7 @@ func TestMergeRollsBack(t *testing.T) {
 	for _, b := range append([][]byte{im.config}, im.layers...) {
 		putBytes(t, s, b)
 	}
-	write(t, filepath.Join(s.dir, "index.json"), "in the way") // so the last step fails
+	write(t, filepath.Join(mkdir(t, s.dir, "new-index.json"), "in the way"), "") // so the last step fails
 	if _, err := s.Publish(t.Context(), im.desc.MediaType, im.manifest); err == nil {
 		t.Error("did not fail")
 	}

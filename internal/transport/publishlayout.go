@@ -117,131 +117,18 @@ func (s *Stage) publishLayout(ctx context.Context, im image) error {
 }
 
 // mergeLayout adds the staged image to the layout or empty directory dst.
-func (s *Stage) mergeLayout(ctx context.Context, dst string, im image) (err error) {
-	lock, err := lockDir(ctx, dst)
+func (s *Stage) mergeLayout(ctx context.Context, dst string, im image) error {
+	lock, err := lockLayout(ctx, dst)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-
-	m := &merge{dst: dst}
-	defer func() {
-		if err != nil {
-			m.undo()
-		}
-	}()
-	index, perm, err := m.prepare(layoutEntry(im.manifest, s.dst))
-	if err != nil {
-		return err
-	}
+	defer lock.release()
+	blobs := map[digest.Digest]string{}
 	for _, d := range append(im.blobs, im.manifest) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := m.take(s.blobPath(d.Digest), d.Digest); err != nil {
-			return err
-		}
+		blobs[d.Digest] = s.blobPath(d.Digest)
 	}
-	if err := errors.Join(syncDir(filepath.Join(dst, "blobs/sha256")), syncDir(filepath.Join(dst, "blobs"))); err != nil {
-		return err
-	}
-	if index == nil {
-		return nil // the entry is there already
-	}
-	// Written in the stage, so that a kill here leaves nothing in the layout.
-	tmp := filepath.Join(s.dir, ocispec.ImageIndexFile)
-	if err := writeFileSync(tmp, index); err != nil {
-		return err
-	}
-	if perm != 0 {
-		if err := os.Chmod(tmp, perm); err != nil {
-			return fmt.Errorf("set the mode of %s: %w", ocispec.ImageIndexFile, err)
-		}
-	}
-	if err := os.Rename(tmp, filepath.Join(dst, ocispec.ImageIndexFile)); err != nil {
-		return fmt.Errorf("replace %s: %w", ocispec.ImageIndexFile, err)
-	}
-	m.made = nil // from here on the image is published
-	return syncDir(dst)
-}
-
-// merge remembers what was created in a layout, to take it back on failure.
-type merge struct {
-	dst  string
-	made []string
-}
-
-func (m *merge) undo() {
-	for i := len(m.made) - 1; i >= 0; i-- {
-		_ = os.Remove(m.made[i])
-	}
-}
-
-// prepare makes the new index.json, in memory, and the directories of a new
-// layout. A nil index means that nothing would change.
-func (m *merge) prepare(entry ocispec.Descriptor) ([]byte, os.FileMode, error) {
-	names, err := dirNames(m.dst)
-	if err != nil {
-		return nil, 0, err
-	}
-	if len(names) == 0 {
-		if err := writeFileSync(filepath.Join(m.dst, ocispec.ImageLayoutFile), layoutFile()); err != nil {
-			return nil, 0, err
-		}
-		m.made = append(m.made, filepath.Join(m.dst, ocispec.ImageLayoutFile))
-		index, err := newLayoutIndex(entry)
-		if err != nil {
-			return nil, 0, err
-		}
-		return index, 0, m.mkdirs()
-	}
-	f, err := openRootFiles(m.dst)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	_, old, err := readLayoutIndex(f)
-	if err != nil {
-		return nil, 0, err
-	}
-	st, err := f.root.Stat(ocispec.ImageIndexFile)
-	if err != nil {
-		return nil, 0, err
-	}
-	index, err := editIndex(old, entry)
-	if err != nil {
-		return nil, 0, err
-	}
-	if string(index) == string(old) {
-		index = nil
-	}
-	return index, st.Mode().Perm(), m.mkdirs()
-}
-
-func (m *merge) mkdirs() error {
-	for _, dir := range []string{"blobs", "blobs/sha256"} {
-		dir = filepath.Join(m.dst, dir)
-		err := os.Mkdir(dir, 0o777)
-		if err == nil {
-			m.made = append(m.made, dir)
-		} else if !errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("create directory: %w", err)
-		}
-	}
-	return nil
-}
-
-// take moves a staged blob into the layout. One that is there already is
-// replaced: it costs nothing, and heals a damaged one.
-func (m *merge) take(from string, d digest.Digest) error {
-	to := filepath.Join(m.dst, filepath.FromSlash(blobName(d)))
-	_, err := os.Lstat(to)
-	fresh := isNotExist(err)
-	if err := os.Rename(from, to); err != nil {
-		return fmt.Errorf("move a blob into place: %w", err)
-	}
-	if fresh {
-		m.made = append(m.made, to)
-	}
-	return nil
+	m := &merge{dst: dst, stage: s.dir}
+	return m.run(ctx, blobs, func(index []byte) ([]byte, error) {
+		return editIndex(index, layoutEntry(im.manifest, s.dst))
+	})
 }

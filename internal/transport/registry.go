@@ -305,5 +305,15 @@ func (r *registrySource) tryManifest(ctx context.Context, e *endpoint, part stri
 	if size < 0 && int64(len(b)) > limit {
 		return nil, "", spec.Refuse(ruleManifest, part, "manifest is over the limit of %d bytes", limit)
 	}
-	return b, resp.Header.Get("Content-Type"), nil
+	return b, resp.Header.Get("Content-Type"), checkSaidDigest(resp, b)
+}
+
+// checkSaidDigest compares a manifest with the digest that the registry gives
+// for it; one that it does not give, or in a form unknown here, says nothing.
+func checkSaidDigest(resp *http.Response, b []byte) error {
+	says, err := spec.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	if err == nil && says.Algorithm().FromBytes(b) != says {
+		return spec.Refuse(ruleDigest, says.String(), "manifest does not have this digest, which the registry gives for it")
+	}
+	return nil
 }

@@ -17,19 +17,13 @@ import (
 	casdir "github.com/opencontainers/umoci/oci/cas/dir"
 )
 
-// stagePrefix begins the names of stages. Stages of runs that were killed are
-// found by it.
-const stagePrefix = ".nbpack-stage-"
-
 // Stage is an image under construction: an OCI layout that umoci writes, in a
 // hidden directory on the file system of the destination. PutBlob may be
 // called from several goroutines; Publish and Close may not overlap with it.
 type Stage struct {
-	c      *Client
+	*stageDir
 	dst    Reference
-	dir    string   // the hidden directory, 0700
-	lock   *os.File // held: tells the stage from a leftover
-	layout string   // the layout in it
+	layout string // the layout in the hidden directory
 
 	mu     sync.Mutex
 	engine cas.Engine // nil once closed
@@ -47,29 +41,18 @@ func (c *Client) NewStage(ctx context.Context, dst Reference) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.sweepStages(parent)
-	dir, err := os.MkdirTemp(parent, stagePrefix+"*")
+	dir, err := c.newStageDir(parent)
 	if err != nil {
 		return nil, fmt.Errorf("create a stage for %q: %w", dst, err)
 	}
-	s := &Stage{c: c, dst: dst, dir: dir, layout: filepath.Join(dir, "layout"), blobs: map[digest.Digest]int64{}}
+	s := &Stage{stageDir: dir, dst: dst, layout: filepath.Join(dir.dir, "layout"), blobs: map[digest.Digest]int64{}}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("create a stage for %q: %w", dst, err), s.Close())
 	}
 	return s, nil
 }
 
-func (s *Stage) open(ctx context.Context) error {
-	lock, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	s.lock = lock
-	if ok, err := tryLock(lock); err != nil {
-		s.c.logf("%v", err) // a file system without locks: then nobody sweeps either
-	} else if !ok {
-		return fmt.Errorf("stage %q is locked by another process", s.dir)
-	}
+func (s *Stage) open(ctx context.Context) (err error) {
 	if err := casdir.Create(s.layout); err != nil {
 		return err
 	}
@@ -190,12 +173,7 @@ func (s *Stage) finish() error {
 // Close removes what is left of the stage. It may be called more than once.
 func (s *Stage) Close() error {
 	err := s.finish()
-	err = errors.Join(err, os.RemoveAll(s.dir))
-	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close())
-		s.lock = nil
-	}
-	if err != nil {
+	if err = errors.Join(err, s.remove()); err != nil {
 		return fmt.Errorf("remove the stage of %q: %w", s.dst, err)
 	}
 	return nil

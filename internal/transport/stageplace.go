@@ -1,12 +1,11 @@
 package transport
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -41,7 +40,12 @@ func (c *Client) stageParent(dst Reference) (string, error) {
 		real, err := filepath.EvalSymlinks(dst.path())
 		return filepath.Dir(real), err
 	default:
-		return dst.path(), checkLayoutTarget(dst, st)
+		raw, err := checkLayoutTarget(dst, st)
+		if err == nil && raw != nil {
+			// The same edit as at the end, so that it fails now and not after hours.
+			_, err = editIndex(raw, layoutEntry(ocispec.Descriptor{}, dst))
+		}
+		return dst.path(), err
 	}
 }
 
@@ -55,30 +59,40 @@ type refusedTarget struct{ msg string }
 func (e *refusedTarget) Error() string { return e.msg }
 func (e *refusedTarget) Hint() string  { return "name another destination, or remove what is there" }
 
-// checkLayoutTarget allows a layout that can be added to, and an empty directory.
-func checkLayoutTarget(dst Reference, st os.FileInfo) error {
+// checkLayoutTarget allows a layout that can be added to, and gives its
+// index.json, and what can become a layout; then the bytes are nil.
+func checkLayoutTarget(dst Reference, st os.FileInfo) ([]byte, error) {
 	if !st.IsDir() {
-		return targetError(dst, "it is not a directory")
+		return nil, targetError(dst, "it is not a directory")
 	}
 	f, err := openRootFiles(dst.path())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
+	names, err := dirNames(dst.path())
+	if err != nil || canBecomeLayout(names) {
+		return nil, err
+	}
 	if _, err := f.root.Lstat(ocispec.ImageLayoutFile); isNotExist(err) {
-		names, err := dirNames(dst.path())
-		if err != nil || len(names) == 0 {
-			return err
-		}
-		return targetError(dst, "the directory holds files but is not an OCI layout")
+		return nil, targetError(dst, "the directory holds files but is not an OCI layout")
 	}
 	_, raw, err := readLayoutIndex(f)
 	if err != nil {
-		return fmt.Errorf("read %q: %w", dst, err)
+		return nil, fmt.Errorf("read %q: %w", dst, err)
 	}
-	// The same edit as at the end, so that it fails now and not after hours.
-	_, err = editIndex(raw, layoutEntry(ocispec.Descriptor{}, dst))
-	return err
+	return raw, nil
+}
+
+// canBecomeLayout allows an empty directory, and a new layout whose writer was
+// killed before it had written index.json: nothing refers to what it holds.
+func canBecomeLayout(names []string) bool {
+	for _, n := range names {
+		if n != ocispec.ImageBlobsDir && n != ocispec.ImageLayoutFile {
+			return false
+		}
+	}
+	return len(names) == 0 || slices.Contains(names, ocispec.ImageLayoutFile)
 }
 
 // dirNames lists a directory without the stages in it.
@@ -133,51 +147,4 @@ func makeParents(path string) (undo func(), err error) {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
 	return undo, nil
-}
-
-// staleAfter is how old an unlocked stage must be to count as a leftover. It
-// only covers the moment between the creation of a stage and its lock.
-const staleAfter = time.Hour
-
-// sweepStages removes stages of runs that were killed. Failures only get
-// logged: they are not the concern of the image that is being built.
-func (c *Client) sweepStages(parent string) {
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), stagePrefix) {
-			if err := c.sweepStage(filepath.Join(parent, e.Name())); err != nil {
-				c.logf("leftover stage: %v", err)
-			}
-		}
-	}
-}
-
-func (c *Client) sweepStage(dir string) error {
-	f, err := os.OpenFile(dir, os.O_RDONLY|openFlags, 0)
-	if isNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !st.IsDir() || !ownedByUs(st) || time.Since(st.ModTime()) < staleAfter {
-		return nil
-	}
-	if ok, err := tryLock(f); err != nil || !ok {
-		return err
-	}
-	now, err := os.Lstat(dir)
-	if err != nil || !os.SameFile(st, now) {
-		return errors.Join(err)
-	}
-	c.logf("removing %q, which a run that was killed left behind", dir)
-	return os.RemoveAll(dir)
 }

@@ -36,22 +36,32 @@ func (c *Client) registryTags(ctx context.Context, ref Reference) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	repo := e.repository()
-	repo.TagListPageSize = 1000
 	var tags []string
-	pages := 0
-	err = repo.Tags(ctx, "", func(page []string) error {
+	err = e.eachTag(ctx, func(page []string) error {
 		tags = append(tags, page...)
-		if pages++; pages > maxTagPages || len(tags) > maxTags {
-			return refuse("the list of tags does not end")
-		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the tags of %q: %w", ref.Name, notFoundAs(err, ref, "repository"))
+		return nil, fmt.Errorf("list the tags of %q: %w", ref.Name, err)
 	}
 	slices.Sort(tags)
 	return slices.Compact(tags), nil
+}
+
+// eachTag gives the list of tags page by page, until f fails. The error is a
+// *NotFoundError when the registry knows no such repository.
+func (e *endpoint) eachTag(ctx context.Context, f func(page []string) error) error {
+	repo := e.repository()
+	repo.TagListPageSize = 1000
+	pages, tags := 0, 0
+	err := repo.Tags(ctx, "", func(page []string) error {
+		pages, tags = pages+1, tags+len(page)
+		if pages > maxTagPages || tags > maxTags {
+			return refuse("the list of tags does not end")
+		}
+		return f(page)
+	})
+	return notFoundAs(err, e.s.ref, "repository")
 }
 
 // notFoundAs turns oras-go's 404 into ours.
