@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -14,8 +13,8 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-const buildLong = `Pack each SOURCE into one netboot image and write it to IMAGE. Standard output
-is the digest of the image manifest.
+const buildLong = `Pack all SOURCEs into one netboot image and write it to IMAGE. Standard output is
+the digest of the image manifest.
 
 What is in a source directory goes to the top of the boot tree, a source file
 goes there under its own name. Several sources are merged; a file that two of
@@ -39,6 +38,19 @@ wins over --include.
 Names are matched by --include, --exclude, --checksums and --rename as the
 sources have them; the entrypoint flags use the names after --rename.
 
+--format artifact writes a netboot artifact instead: each file is a blob of its
+own, as it is, so that any web server can serve it. An artifact has no links: a
+link of the sources becomes a copy of what it leads to, which takes no space in a
+registry, and consumers make the entrypoint links themselves.
+
+--format file makes a small artifact of a SOURCE that is a file: a kernel, a
+ramdisk or a disk image for Ironic, which fetches one file by the digest of its
+manifest. Standard output is its URL, oci://HOST/REPOSITORY@DIGEST, or the digest
+where IMAGE is not in a registry. The blob is the one that a netboot artifact of
+the same file has, so a registry keeps it once. What the file is, --disktype, is
+found by its name and its first bytes. A disk image that is itself compressed by
+zstd or gzip gets a media type that says so, and Ironic unpacks it.
+
 The sources must hold still: if a file changes while it is packed, the build
 fails and nothing is published. The tag of IMAGE is written last.`
 
@@ -54,6 +66,12 @@ const buildExample = `  # Debian's netboot tree, to a registry
       --platform linux/amd64 --rename images/pxeboot=. --exclude '*.iso' \
       ./tree oci-archive:fedora.tar:42
 
+  # the files as blobs of their own, and a kernel for Ironic
+  nbpack build --format artifact --os-name debian --os-version 12 \
+      --platform linux/amd64 ./netboot registry.example/netboot:debian-12-files
+  nbpack build --format file --platform linux/amd64 \
+      ./netboot/vmlinuz registry.example/netboot:debian-12-vmlinuz
+
   # only files with the checksums that their publisher says
   nbpack build --platform linux/amd64 --checksums ./netboot/SHA256SUM \
       ./netboot oci:./layout:test`
@@ -61,6 +79,7 @@ const buildExample = `  # Debian's netboot tree, to a registry
 // buildFlags are the flags of "nbpack build" as written.
 type buildFlags struct {
 	registry    cli.RegistryFlags
+	format      string
 	platform    string
 	compression string
 	layers      string
@@ -77,7 +96,7 @@ func buildCommand(env *cli.Env) *cobra.Command {
 	var b buildFlags
 	cmd := &cobra.Command{
 		Use:     "build [flags] SOURCE... IMAGE",
-		Short:   "Pack directories and files into an image",
+		Short:   "Pack directories and files into an image or an artifact",
 		Long:    buildLong,
 		Example: buildExample,
 		Args:    cobra.MinimumNArgs(2),
@@ -100,14 +119,18 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.StringArrayVar(&o.Exclude, "exclude", nil, "leave out what matches `GLOB` (may be repeated)")
 	fs.StringArrayVar(&b.renames, "rename", nil, "`OLD=NEW`: give a file or directory another path; NEW . means the top (may be repeated)")
 	fs.StringVar(&o.Checksums, "checksums", "", "`FILE` as sha256sum writes it, which must list exactly what is packed; it is not packed itself")
-	fs.StringVar(&b.layers, "layers", "single", "`single|per-file`: one layer, or one for each file")
-	fs.StringVar(&b.compression, "compression", string(archive.ZstdChunked), "`zstd:chunked|zstd|gzip|none`")
+	fs.StringVar(&b.format, "format", string(pack.FormatImage), "`image|artifact|file`: an image, an artifact of the files as they are, or one for a single file")
+	fs.StringVar(&o.DiskType, "disktype", "", "`qcow2|raw|kernel|ramdisk`: what a single file is, if its name and content do not tell")
+	fs.StringVar(&b.layers, "layers", "single", "`single|per-file`: one layer of an image, or one for each file")
+	fs.StringVar(&b.compression, "compression", string(archive.ZstdChunked), "`zstd:chunked|zstd|gzip|none` for the layers of an image")
 	fs.StringArrayVar(&b.labels, "label", nil, "`KEY=VALUE`: add a label to the image (may be repeated)")
-	fs.StringArrayVar(&b.annotations, "annotation", nil, "`KEY=VALUE`: add an annotation to its manifest (may be repeated)")
+	fs.StringArrayVar(&b.annotations, "annotation", nil, "`KEY=VALUE`: add an annotation to the manifest (may be repeated)")
 	fs.BoolVar(&b.dryRun, "dry-run", false, "print what would be packed, write nothing")
 	fs.BoolVar(&b.json, "json", false, "print the result as one JSON object")
 	fs.StringVar(&b.digestFile, "digest-file", "", "write the digest to `FILE` too")
 	b.registry.Bind(fs)
+	complete(cmd, "format", "image", "artifact", "file")
+	complete(cmd, "disktype", "qcow2", "raw", "kernel", "ramdisk")
 	complete(cmd, "layers", "single", "per-file")
 	complete(cmd, "compression", "zstd:chunked", "zstd", "gzip", "none")
 }
@@ -129,15 +152,11 @@ func (b *buildFlags) parse(cmd *cobra.Command) error {
 	if o.Platform, err = spec.ParsePlatform(b.platform); err != nil {
 		return cli.Usage("--platform: %w", err)
 	}
-	if o.Compression, err = archive.ParseCompression(b.compression); err != nil {
-		return cli.Usage("--compression: %w", err)
+	if o.Format, err = pack.ParseFormat(b.format); err != nil {
+		return cli.Usage("--format: %w", err)
 	}
-	switch b.layers {
-	case "single":
-	case "per-file":
-		o.PerFileLayers = true
-	default:
-		return cli.Usage("--layers: want single or per-file, got %q", b.layers)
+	if err := b.parseLayers(cmd); err != nil {
+		return err
 	}
 	for _, m := range []struct {
 		flag string
@@ -148,13 +167,37 @@ func (b *buildFlags) parse(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "checksums", "os-name", "os-version", "digest-file"} {
+	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "checksums", "os-name", "os-version", "disktype", "digest-file"} {
 		if f := cmd.Flag(flag); f.Changed && f.Value.String() == "" {
 			return cli.Usage("--%s is empty", flag)
 		}
 	}
 	o.ModTime, err = cli.SourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
 	return err
+}
+
+// parseLayers reads the flags that only images have: for other formats their
+// defaults mean nothing.
+func (b *buildFlags) parseLayers(cmd *cobra.Command) error {
+	o := &b.options
+	compression, err := archive.ParseCompression(b.compression)
+	if err != nil {
+		return cli.Usage("--compression: %w", err)
+	}
+	if o.Format == pack.FormatImage || cmd.Flag("compression").Changed {
+		o.Compression = compression
+	}
+	switch b.layers {
+	case "single":
+	case "per-file":
+		o.PerFileLayers = true
+	default:
+		return cli.Usage("--layers: want single or per-file, got %q", b.layers)
+	}
+	if o.Format != pack.FormatImage && cmd.Flag("layers").Changed {
+		return cli.WithHint(cli.Usage("--layers is only for images"), "the files of an artifact are stored as they are, one to a layer")
+	}
+	return nil
 }
 
 // pairs reads KEY=VALUE arguments.
@@ -204,48 +247,5 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 		return err
 	}
 	env.StopProgress()
-	return b.report(env, &results[0])
-}
-
-// report prints the result. The image is published by now, so a digest file
-// that cannot be written must not hide its digest.
-func (b *buildFlags) report(env *cli.Env, r *pack.Result) error {
-	var err error
-	if b.json {
-		err = env.JSON(r)
-	} else {
-		_, err = fmt.Fprintln(env.Stdout, r.Digest)
-	}
-	if err != nil {
-		return fmt.Errorf("the image is published as %s, but: %w", r.Digest, err)
-	}
-	if b.digestFile == "" {
-		return nil
-	}
-	if err := os.WriteFile(b.digestFile, []byte(r.Digest.String()+"\n"), 0o644); err != nil {
-		return fmt.Errorf("the image is published, but: writing the digest file: %w", err)
-	}
-	return nil
-}
-
-// printPlan prints one line for each entry, in the order of the image.
-func printPlan(env *cli.Env, plan *pack.Plan, asJSON bool) error {
-	if asJSON {
-		return env.JSON(plan)
-	}
-	var out strings.Builder
-	for _, l := range plan.Layers {
-		for _, e := range l.Entries {
-			switch e.Type {
-			case spec.TypeDir:
-				fmt.Fprintf(&out, "dir  %12s  %s/\n", "", e.Path)
-			case spec.TypeSymlink:
-				fmt.Fprintf(&out, "link %12s  %s -> %s\n", "", e.Path, e.Target)
-			default:
-				fmt.Fprintf(&out, "file %12d  %s\n", e.Size, e.Path)
-			}
-		}
-	}
-	_, err := fmt.Fprint(env.Stdout, out.String())
-	return err
+	return b.report(env, results)
 }

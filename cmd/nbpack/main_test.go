@@ -29,8 +29,9 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fails":    fails,
-			"registry": startRegistry,
+			"fails":        fails,
+			"realregistry": realRegistry,
+			"registry":     startRegistry,
 			"setstdout": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 			},

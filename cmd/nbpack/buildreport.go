@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/pack"
+	"github.com/nbpack/nbpack/spec"
+)
+
+// buildOutput is the JSON of "nbpack build".
+type buildOutput struct {
+	*pack.Result               // of an image or an artifact
+	Artifacts    []pack.Result `json:"artifacts,omitempty"` // of single files
+}
+
+// report prints the result. Everything is published by now, so a digest file
+// that cannot be written must not hide the digests.
+func (b *buildFlags) report(env *cli.Env, results []pack.Result) error {
+	var digests, lines strings.Builder
+	for _, r := range results {
+		fmt.Fprintln(&digests, r.Digest)
+		if b.options.Format == pack.FormatFile && r.URL != "" {
+			fmt.Fprintln(&lines, r.URL)
+		} else {
+			fmt.Fprintln(&lines, r.Digest)
+		}
+	}
+	var err error
+	switch {
+	case b.json && b.options.Format == pack.FormatFile:
+		err = env.JSON(buildOutput{Artifacts: results})
+	case b.json:
+		err = env.JSON(buildOutput{Result: &results[0]})
+	default:
+		_, err = fmt.Fprint(env.Stdout, lines.String())
+	}
+	if err != nil {
+		return fmt.Errorf("everything is published, with the digest %s, but: %w", strings.Join(strings.Fields(digests.String()), " "), err)
+	}
+	if b.digestFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(b.digestFile, []byte(digests.String()), 0o644); err != nil {
+		return fmt.Errorf("everything is published, but: writing the digest file: %w", err)
+	}
+	return nil
+}
+
+// printPlan prints one line for each entry, in the order of the image.
+func printPlan(env *cli.Env, plan *pack.Plan, asJSON bool) error {
+	if asJSON {
+		return env.JSON(plan)
+	}
+	var out strings.Builder
+	for _, l := range plan.Layers {
+		for _, e := range l.Entries {
+			switch e.Type {
+			case spec.TypeDir:
+				fmt.Fprintf(&out, "dir  %12s  %s/\n", "", e.Path)
+			case spec.TypeSymlink:
+				fmt.Fprintf(&out, "link %12s  %s -> %s\n", "", e.Path, e.Target)
+			default:
+				fmt.Fprintf(&out, "file %12d  %s", e.Size, e.Path)
+				if l.DiskType != "" {
+					fmt.Fprintf(&out, " (%s)", l.DiskType)
+				}
+				out.WriteByte('\n')
+			}
+		}
+	}
+	_, err := fmt.Fprint(env.Stdout, out.String())
+	return err
+}
