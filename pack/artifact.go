@@ -17,8 +17,9 @@ const emptyConfig = "{}"
 // artifactForm makes a manifest whose layers are files as they are.
 type artifactForm struct {
 	*job
-	layers []ocispec.Descriptor
-	stored map[*node]ocispec.Descriptor // a file with several names is read once
+	layers  []ocispec.Descriptor
+	entries []spec.Entry
+	stored  map[*node]ocispec.Descriptor // a file with several names is read once
 }
 
 func newArtifactForm(j *job) *artifactForm {
@@ -40,6 +41,7 @@ func (a *artifactForm) fill(ctx context.Context) error {
 			spec.AnnotationSrcSize:   strconv.FormatInt(blob.Size, 10),
 		}
 		a.layers = append(a.layers, blob)
+		a.entries = append(a.entries, spec.Entry{Layer: i, Path: l.Title, Type: spec.TypeFile, Size: blob.Size, SHA256: blob.Digest.Encoded()})
 	}
 	return nil
 }
@@ -79,5 +81,6 @@ func (a *artifactForm) finish(ctx context.Context) (*documents, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &documents{manifest: a.manifest(config, a.layers)}, nil
+	d := &documents{manifest: a.manifest(config, a.layers)}
+	return d, checkWritten(&spec.Image{MediaType: d.manifest.MediaType, Manifest: d.manifest, Entries: a.entries})
 }

@@ -112,10 +112,11 @@ func TestArtifactGolden(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			o := artifactOptions(dir)
 			tc.set(&o)
-			_, r := buildInto(t, o)
+			ref, r := buildInto(t, o)
 			if r.Digest.Encoded() != tc.want {
 				t.Errorf("digest %s, want %s", r.Digest.Encoded(), tc.want)
 			}
+			noViolations(t, ref)
 		})
 	}
 }

@@ -111,6 +111,17 @@ func (j *job) finish(ctx context.Context) error {
 	return nil
 }
 
+// checkWritten holds what was written against every rule of the format, also
+// those that consumers do not insist on.
+func checkWritten(img *spec.Image) error {
+	violations := spec.Check(img)
+	if len(violations) == 0 {
+		return nil
+	}
+	v := violations[0]
+	return refuse(v.Rule, v.Path, v.Advice, "what was packed would break a rule of the format: %s", v.Message)
+}
+
 func (b *build) publish(ctx context.Context) ([]Result, error) {
 	var results []Result
 	for _, j := range b.jobs {

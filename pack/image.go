@@ -44,7 +44,10 @@ func (b *imageForm) finish(ctx context.Context) (*documents, error) {
 		return nil, err
 	}
 	d := &documents{manifest: b.manifest(desc, b.layers), config: config}
-	return d, b.check(d)
+	return d, checkWritten(&spec.Image{
+		MediaType: d.manifest.MediaType, Manifest: d.manifest, Config: config,
+		Sums: b.sortedSums(), HasSums: true, Entries: b.entries, DiffIDs: b.diffIDs,
+	})
 }
 
 // modTime is the time of all entries.
@@ -169,20 +172,6 @@ func (b *imageForm) config() *ocispec.Image {
 		img.History = append(img.History, ocispec.History{Created: &at, CreatedBy: "nbpack build", Comment: title})
 	}
 	return img
-}
-
-// check holds the image against every rule of the format, also those that
-// consumers do not insist on.
-func (b *imageForm) check(d *documents) error {
-	violations := spec.Check(&spec.Image{
-		MediaType: d.manifest.MediaType, Manifest: d.manifest, Config: d.config,
-		Sums: b.sortedSums(), HasSums: true, Entries: b.entries, DiffIDs: b.diffIDs,
-	})
-	if len(violations) == 0 {
-		return nil
-	}
-	v := violations[0]
-	return refuse(v.Rule, v.Path, v.Advice, "the image would break a rule of the format: %s", v.Message)
 }
 
 // sortedSums gives the list as a consumer reads it.

@@ -15,17 +15,23 @@ import (
 // Info is what an image says about itself. It is the JSON that "nbpack inspect"
 // prints.
 type Info struct {
-	Reference   string            `json:"reference"`
-	Digest      digest.Digest     `json:"digest"`    // of the image manifest
-	MediaType   string            `json:"mediaType"` // of the image manifest
-	Size        int64             `json:"size"`      // bytes of the image manifest
-	Platform    string            `json:"platform"`  // empty where the config has none
-	Created     *time.Time        `json:"created,omitempty"`
-	Labels      map[string]string `json:"labels"` // of the config
+	Reference string        `json:"reference"`
+	Digest    digest.Digest `json:"digest"`    // of the image manifest
+	MediaType string        `json:"mediaType"` // of the image manifest
+	Size      int64         `json:"size"`      // bytes of the image manifest
+	Form      spec.Form     `json:"form"`
+	// ArtifactType of the manifest; empty for an image.
+	ArtifactType string     `json:"artifactType,omitempty"`
+	Platform     string     `json:"platform"` // empty where it is not said
+	Created      *time.Time `json:"created,omitempty"`
+	// Labels of the config. What names its files itself has no config; these
+	// are then the netboot labels among its annotations.
+	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	Config      ResultBlob        `json:"config"`
 	Layers      []InfoLayer       `json:"layers"`
-	// Files are the lines of SHA256SUM, if the first layer holds it.
+	// Files are the lines of SHA256SUM, if the first layer holds it, or the
+	// files that a manifest names itself.
 	Files []InfoFile `json:"files"`
 }
 
@@ -35,10 +41,10 @@ type InfoLayer struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// InfoFile is one file as SHA256SUM lists it.
+// InfoFile is one file as SHA256SUM lists it, or as the manifest names it.
 type InfoFile struct {
 	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
+	SHA256 string `json:"sha256"` // empty if the manifest does not say it
 }
 
 // Inspect reads manifest, config and the first layer, if that is small, and
@@ -48,24 +54,60 @@ func Inspect(ctx context.Context, src transport.Source, reference string) (*Info
 	if err != nil {
 		return nil, err
 	}
-	m, config := docs.manifest, docs.config
+	m := docs.manifest
 	info := &Info{
 		Reference: reference, Digest: docs.desc.Digest, MediaType: docs.desc.MediaType, Size: docs.desc.Size,
-		Created: config.Created, Labels: config.Config.Labels, Annotations: m.Annotations,
+		Form: spec.FormOf(m, nil), ArtifactType: m.ArtifactType, Annotations: m.Annotations,
 		Config: ResultBlob{MediaType: m.Config.MediaType, Digest: m.Config.Digest, Size: m.Config.Size},
 	}
+	for _, l := range m.Layers {
+		info.Layers = append(info.Layers, InfoLayer{ResultBlob{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}, l.Annotations})
+	}
+	if docs.namesFiles() {
+		return info, info.named(m)
+	}
+	info.configured(docs.config)
+	info.Files, err = listFiles(ctx, src, m.Layers)
+	return info, err
+}
+
+// configured adds what the config says.
+func (info *Info) configured(config *ocispec.Image) {
+	info.Created, info.Labels = config.Created, config.Config.Labels
 	if p, ok := spec.PlatformOf(&config.Platform); ok {
 		info.Platform = p.String()
 	}
-	for i, l := range m.Layers {
-		layer := InfoLayer{ResultBlob{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}, l.Annotations}
-		if i < len(config.RootFS.DiffIDs) {
-			layer.DiffID = config.RootFS.DiffIDs[i]
-		}
-		info.Layers = append(info.Layers, layer)
+	for i := range min(len(info.Layers), len(config.RootFS.DiffIDs)) {
+		info.Layers[i].DiffID = config.RootFS.DiffIDs[i]
 	}
-	info.Files, err = listFiles(ctx, src, m.Layers)
-	return info, err
+}
+
+// named adds what a manifest says that names its files itself.
+func (info *Info) named(m *ocispec.Manifest) error {
+	var err error
+	if info.Labels, err = spec.ArtifactLabels(m, nil); err != nil {
+		return err
+	}
+	p, ok, err := spec.ArtifactPlatform(info.Labels, nil)
+	if err != nil {
+		return err
+	}
+	if ok {
+		info.Platform = p.String()
+	}
+	if at, err := time.Parse(time.RFC3339, m.Annotations[ocispec.AnnotationCreated]); err == nil {
+		info.Created = &at
+	}
+	for _, l := range m.Layers {
+		file, ok, err := spec.ParseArtifactLayer(l)
+		if err != nil {
+			return err
+		}
+		if ok {
+			info.Files = append(info.Files, InfoFile{Path: file.Path, SHA256: file.SHA256()})
+		}
+	}
+	return nil
 }
 
 // listFiles reads SHA256SUM from the first layer. In an image whose first layer

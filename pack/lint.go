@@ -41,14 +41,21 @@ func Lint(ctx context.Context, src transport.Source) (*LintReport, error) {
 // lint reads the layers and checks everything.
 func lint(ctx context.Context, src transport.Source, docs *documents) ([]spec.Violation, error) {
 	c := &content{}
+	read := c.readLayer
+	if docs.namesFiles() {
+		read = c.readNamed
+	}
 	for i, desc := range docs.manifest.Layers {
-		if err := c.readLayer(ctx, src, desc, i); err != nil {
+		if err := read(ctx, src, desc, i); err != nil {
 			return nil, err
 		}
 	}
 	img := &spec.Image{
 		MediaType: docs.desc.MediaType, Manifest: docs.manifest, Config: docs.config,
-		HasSums: c.hasSums, Entries: c.entries, DiffIDs: c.diffIDs,
+		HasSums: c.hasSums, Entries: c.entries,
+	}
+	if !docs.namesFiles() {
+		img.DiffIDs = c.diffIDs
 	}
 	if c.hasSums {
 		var err error

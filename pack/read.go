@@ -41,8 +41,10 @@ func (e *indexError) Hint() string {
 type documents struct {
 	desc     ocispec.Descriptor // of the manifest
 	manifest *ocispec.Manifest
-	config   *ocispec.Image
+	config   *ocispec.Image // nil where the layers are named files
 }
+
+func (d *documents) namesFiles() bool { return spec.FormOf(d.manifest, nil).NamesFiles() }
 
 // readDocuments reads manifest and config. What breaks a rule of the format is a
 // *spec.Refusal.
@@ -66,6 +68,9 @@ func readDocuments(ctx context.Context, src transport.Source) (*documents, error
 	d := &documents{desc: desc}
 	if d.manifest, err = spec.ParseManifest(mediaType, raw); err != nil {
 		return nil, err
+	}
+	if d.namesFiles() {
+		return d, nil
 	}
 	if d.manifest.Config.Size > spec.MaxManifestSize {
 		return nil, spec.Refuse(spec.RuleDocumentSize, "", "the config has %d bytes, %d are permitted", d.manifest.Config.Size, spec.MaxManifestSize)
@@ -121,6 +126,35 @@ func (c *content) readLayer(ctx context.Context, src transport.Source, desc ocis
 	}
 }
 
+// readNamed reads one layer of a manifest whose layers are named files, and adds
+// what it holds.
+func (c *content) readNamed(ctx context.Context, src transport.Source, desc ocispec.Descriptor, index int) error {
+	file, ok, err := spec.ParseArtifactLayer(desc)
+	if err != nil || !ok {
+		return err
+	}
+	if file.Dir {
+		if err := c.readLayer(ctx, src, desc, index); err != nil {
+			return err
+		}
+		if got := c.diffIDs[len(c.diffIDs)-1]; file.Digest != "" && file.Digest != got {
+			return spec.Refuse(spec.RuleDiffID, file.Path, "the directory has the diff ID %s, its annotation says %s", got, file.Digest)
+		}
+		return nil
+	}
+	body, err := src.Blob(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	r, err := archive.NewFileReader(ctx, body, file.Codec, desc)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return c.add(spec.Entry{Layer: index, Path: file.Path, Type: spec.TypeFile, Size: file.Bound}, r)
+}
+
 // add digests the content of an entry, and keeps that of SHA256SUM.
 func (c *content) add(e spec.Entry, r io.Reader) error {
 	// Each layer keeps its own bounds; this keeps those of the whole image.
@@ -138,9 +172,11 @@ func (c *content) add(e spec.Entry, r io.Reader) error {
 			c.hasSums = true
 			w = io.MultiWriter(sum, (*keeper)(&c.sums))
 		}
-		if _, err := io.Copy(w, r); err != nil {
+		n, err := io.Copy(w, r)
+		if err != nil {
 			return fmt.Errorf("reading %q: %w", e.Path, err)
 		}
+		e.Size = n // of a file without a declared size, only a bound was known
 		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	}
 	c.entries = append(c.entries, e)

@@ -131,10 +131,11 @@ func TestSingleFileGolden(t *testing.T) {
 		if tc.set != nil {
 			tc.set(&o)
 		}
-		_, r := buildInto(t, o)
+		ref, r := buildInto(t, o)
 		if r.Digest.Encoded() != tc.want {
 			t.Errorf("%q: digest %s, want %s", tc.file, r.Digest.Encoded(), tc.want)
 		}
+		noViolations(t, ref)
 	}
 }
 
@@ -206,9 +207,9 @@ func TestChildren(t *testing.T) {
 				t.Errorf("descriptor %+v, annotations %v", d, m.Annotations)
 			}
 		}
-		if tc.want[0].tag == "f42-amd64" {
+		for _, want := range tc.want {
 			child := layout
-			child.Tag = "f42-amd64"
+			child.Tag = want.tag
 			noViolations(t, child)
 		}
 	}

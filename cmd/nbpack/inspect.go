@@ -20,9 +20,9 @@ func inspectCommand(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect [flags] IMAGE",
 		Short: "Print what an image says about itself",
-		Long: `Print platform, labels, layers and files of a netboot image. Only its manifest,
-its config and the list of checksums are read, not the payload; "nbpack lint"
-reads and checks everything.`,
+		Long: `Print platform, labels, layers and files of a netboot image, or of an artifact
+that names its files itself. Only its manifest, its config and the list of
+checksums are read, not the payload; "nbpack lint" reads and checks everything.`,
 		Example: `  nbpack inspect registry.example/netboot:debian-12
   nbpack inspect --json oci:./layout:test`,
 		Args: cobra.ExactArgs(1),
@@ -55,6 +55,7 @@ func infoLines(info *pack.Info) string {
 	}
 	line("reference  %s", info.Reference)
 	line("digest     %s", info.Digest)
+	line("form       %s", info.Form)
 	line("platform   %s", info.Platform)
 	if info.Created != nil {
 		line("created    %s", info.Created.Format(time.RFC3339))

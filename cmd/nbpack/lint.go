@@ -40,8 +40,8 @@ func lintCommand(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint [flags] IMAGE",
 		Short: "Check an image against every rule of the format",
-		Long: `Read every byte of a netboot image and print each rule of the format that it
-breaks, one line each:
+		Long: `Read every byte of a netboot image or artifact and print each rule of the format
+that it breaks, one line each:
 
   error RULE "FILE": what is wrong      nbextract refuses such an image
   warning RULE "FILE": what is odd      nbpack writes it otherwise
