@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,19 @@ func TestSpecIsPure(t *testing.T) {
 		if slices.Contains([]string{"os", "net", "net/http", "os/exec", "syscall", "io/ioutil"}, imported) {
 			t.Errorf("spec imports %s, but has no I/O", imported)
 		}
+	}
+}
+
+// TestStorageBehindTag keeps the library of container storage, with its drivers,
+// out of a plain build, which must need neither tags nor C headers.
+func TestStorageBehindTag(t *testing.T) {
+	const library = "go.podman.io/storage"
+	module := goList(t, "-m")[0]
+	if slices.Contains(goList(t, "-deps", module+"/..."), library) {
+		t.Errorf("a plain build links %s", library)
+	}
+	if runtime.GOOS == "linux" && !slices.Contains(goList(t, "-deps", "-tags=containers_image_openpgp", module+"/cmd/..."), library) {
+		t.Errorf("the release does not link %s", library)
 	}
 }
 

@@ -20,6 +20,9 @@ type App struct {
 // process and ends it. The first SIGINT or SIGTERM cancels the context of the
 // command, which then cleans up and ends with 130; the second ends at once.
 func Main(app App) {
+	if reexecuted() {
+		os.Exit(ExitDone)
+	}
 	os.Exit(runWithSignals(app))
 }
 

@@ -39,8 +39,8 @@ type Options struct {
 	Progress Progress
 	// Log takes messages for a curious user: retries, fallbacks. May be nil.
 	Log func(format string, a ...any)
-	// TempDir holds stages of images on their way to a registry. Empty:
-	// /var/tmp, because such stages can be large.
+	// TempDir holds stages of images on their way to a registry, and copies of
+	// layers from container storage. Empty: /var/tmp, because both can be large.
 	TempDir string
 	// PreferHTTP says that a registry ("host[:port]") spoke plain http last
 	// time, so that http is tried first. It is only asked where plain http is

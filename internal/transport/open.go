@@ -28,6 +28,8 @@ type Client struct {
 	mu         sync.Mutex
 	transports map[transportKey]*http.Transport
 	schemes    map[string]string // by host, once an answer came
+
+	storage storagePool
 }
 
 // NewClient makes a client. It reads no configuration yet.
@@ -72,14 +74,23 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Close closes idle connections.
+// Close closes idle connections and removes temporary files. What was opened
+// through the client is closed before.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.transports {
 		t.CloseIdleConnections()
 	}
-	return nil
+	return c.storage.close()
+}
+
+// tempDir is where large temporary files go.
+func (c *Client) tempDir() string {
+	if c.o.TempDir != "" {
+		return c.o.TempDir
+	}
+	return "/var/tmp"
 }
 
 // Source opens the repository that ref names. A registry is not asked yet.
@@ -100,6 +111,8 @@ func (c *Client) Source(ctx context.Context, ref Reference) (Source, error) {
 			return nil, err
 		}
 		return s, nil
+	case ContainersStorage:
+		return c.openStorage(ctx, ref)
 	case Docker:
 		return c.openRegistry(ref)
 	}
@@ -122,6 +135,8 @@ func (c *Client) Tags(ctx context.Context, ref Reference) ([]string, error) {
 		return layoutNames(idx), nil
 	case Dir:
 		return nil, nil
+	case ContainersStorage:
+		return c.storageTags(ctx, ref)
 	}
 	return c.registryTags(ctx, ref)
 }

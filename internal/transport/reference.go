@@ -17,6 +17,9 @@ const (
 	OCI        = "oci"
 	OCIArchive = "oci-archive"
 	Dir        = "dir"
+	// ContainersStorage is where podman and buildah keep the images of this
+	// machine. Images are read from there, never written.
+	ContainersStorage = "containers-storage"
 )
 
 // layoutName is the grammar of image names inside a layout, from the
@@ -26,13 +29,16 @@ var layoutName = regexp.MustCompile(`^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+
 
 // Reference names an image, or a place for one.
 type Reference struct {
-	// Transport is one of Docker, OCI, OCIArchive and Dir.
+	// Transport is one of Docker, OCI, OCIArchive, Dir and ContainersStorage.
 	Transport string
-	// Name is "host[:port]/repository" for Docker, else a file system path as
-	// the user wrote it.
+	// Name is "host[:port]/repository" for Docker; for ContainersStorage the
+	// store in brackets, where one was given, and an image name or ID as the
+	// user wrote it; else a file system path, likewise.
 	Name string
 	// Tag is the tag in a registry (never empty there unless Digest is set),
-	// or the image name in a layout (may be empty). Always empty for Dir.
+	// or the image name in a layout (may be empty). Always empty for Dir. In
+	// container storage it is what the user wrote: without a tag, Name may be
+	// an image ID.
 	Tag string
 	// Digest pins the content. It wins over Tag when reading; when writing,
 	// the published manifest must have it.
@@ -52,7 +58,8 @@ func badRef(hint, format string, a ...any) error {
 
 // ParseReference understands docker://HOST/REPO[:TAG][@DIGEST], the same
 // without the prefix, oci://HOST/REPO… (another spelling of docker://),
-// oci:DIR[:NAME], oci-archive:FILE[:NAME] and dir:DIR.
+// oci:DIR[:NAME], oci-archive:FILE[:NAME], dir:DIR and
+// containers-storage:[STORE]NAME[:TAG][@DIGEST], or an image ID there.
 //
 // A path of oci: and oci-archive: ends at its first colon, as everywhere in
 // the containers tools, so it cannot hold one itself; a path of dir: can. A
@@ -86,10 +93,12 @@ func ParseReference(s string) (Reference, error) {
 				return Reference{}, badRef("", "image reference %q names no directory", s)
 			}
 			return Reference{Transport: Dir, Name: rest}, nil
+		case ContainersStorage:
+			return parseStorage(s, rest)
 		case Docker:
 			return Reference{}, badRef("write docker://HOST/REPOSITORY:TAG", "image reference %q lacks \"//\"", s)
-		case "docker-archive", "docker-daemon", "containers-storage", "ostree", "sif", "atomic", "http", "https":
-			return Reference{}, badRef("use docker://, oci:, oci-archive: or dir:", "image reference %q: transport %q is not supported", s, scheme)
+		case "docker-archive", "docker-daemon", "ostree", "sif", "atomic", "http", "https":
+			return Reference{}, badRef("use docker://, oci:, oci-archive:, dir: or containers-storage:", "image reference %q: transport %q is not supported", s, scheme)
 		}
 	}
 	return parseDocker(s, s)
@@ -166,11 +175,15 @@ func (r Reference) String() string {
 		suffix = ":" + r.Tag
 	}
 	switch r.Transport {
-	case Docker:
+	case Docker, ContainersStorage:
 		if r.Digest != "" {
 			suffix += "@" + r.Digest.String()
 		}
-		return "docker://" + r.Name + suffix
+		prefix := r.Transport + ":"
+		if r.Transport == Docker {
+			prefix += "//"
+		}
+		return prefix + r.Name + suffix
 	case Dir:
 		return "dir:" + r.Name
 	}
@@ -183,8 +196,11 @@ func (r Reference) String() string {
 	return r.Transport + ":" + r.Name + suffix
 }
 
-// IsLocal reports whether the reference is a path and not a registry.
-func (r Reference) IsLocal() bool { return r.Transport != Docker }
+// IsLocal reports whether the reference is a path, and not a registry or the
+// storage of podman.
+func (r Reference) IsLocal() bool {
+	return r.Transport != Docker && r.Transport != ContainersStorage
+}
 
 // Host gives the registry's "host[:port]", empty for local references.
 func (r Reference) Host() string {

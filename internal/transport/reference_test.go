@@ -34,6 +34,16 @@ func TestParseReference(t *testing.T) {
 		{"oci-archive:f.tar:v1", Reference{OCIArchive, "f.tar", "v1", ""}, ""},
 		{"dir:a:b:c", Reference{Dir, "a:b:c", "", ""}, ""},
 		{"dir:/x y", Reference{Dir, "/x y", "", ""}, ""},
+		{"containers-storage:netboot", Reference{ContainersStorage, "netboot", "", ""}, ""},
+		{"containers-storage:localhost/netboot:v1", Reference{ContainersStorage, "localhost/netboot", "v1", ""}, ""},
+		{"containers-storage:localhost:5000/netboot", Reference{ContainersStorage, "localhost:5000/netboot", "", ""}, ""},
+		{"containers-storage:netboot:v1@" + d.String(), Reference{ContainersStorage, "netboot", "v1", d}, ""},
+		{"containers-storage:[overlay@/s+/r:overlay.mount_program=/b,size=1]netboot@" + d.String(),
+			Reference{ContainersStorage, "[overlay@/s+/r:overlay.mount_program=/b,size=1]netboot", "", d}, ""},
+		{"containers-storage:[/s]" + hex64, Reference{ContainersStorage, "[/s]" + hex64, "", ""}, ""},
+		{"containers-storage:" + d.String(), Reference{ContainersStorage, hex64, "", ""}, "containers-storage:" + hex64},
+		{"containers-storage:@" + hex64, Reference{ContainersStorage, "@" + hex64, "", ""}, ""},
+		{"containers-storage:[/s]netboot:v1@" + hex64[:12], Reference{ContainersStorage, "[/s]netboot:v1@" + hex64[:12], "", ""}, ""},
 	} {
 		got, err := ParseReference(tt.in)
 		if err != nil || got != tt.want {
@@ -54,7 +64,11 @@ func TestParseReferenceErrors(t *testing.T) {
 	for _, in := range []string{
 		"", "netboot", "netboot:tag", "user/netboot", "library/netboot:1", "docker:registry.example/x", "docker://", "docker://netboot",
 		"registry.example/UPPER", "registry.example/x:", "registry.example/x:a b", "registry.example/x@sha256:12",
-		"registry.example//x", "oci:", "oci::tag", "oci:d:bad name", "oci:d:@0", "oci:d:/x", "oci-archive:", "dir:", "containers-storage:x",
+		"registry.example//x", "oci:", "oci::tag", "oci:d:bad name", "oci:d:@0", "oci:d:/x", "oci-archive:", "dir:", "ostree:x",
+		"containers-storage:", "containers-storage:[]x", "containers-storage:[/s]", "containers-storage:[/s", "containers-storage:[s]x",
+		"containers-storage:[@/s]x", "containers-storage:[vfs@s]x", "containers-storage:[vfs@/s+r]x", "containers-storage:[vfs@]x",
+		"containers-storage:UPPER", "containers-storage:x@", "containers-storage:x@ab", "containers-storage:x@nothex", "containers-storage:x:",
+		"containers-storage:x@sha256:12", "containers-storage:UPPER@" + hex64, "containers-storage:[/s]:v1",
 		"https://registry.example/x", "registry.example/x\n:1", "./x", "/x/y", "oci:a\x00b", "registry.example/x:" + strings.Repeat("t", 129),
 	} {
 		_, err := ParseReference(in)
@@ -71,7 +85,8 @@ func TestParseReferenceErrors(t *testing.T) {
 }
 
 func FuzzParseReference(f *testing.F) {
-	for _, s := range []string{"registry.example/x:1", "oci:a:b", "oci:a:@sha256:" + hex64, "oci-archive:x:y@z", "dir:a:b", "oci://h.x/y", "docker://localhost/a@sha256:" + hex64} {
+	for _, s := range []string{"registry.example/x:1", "oci:a:b", "oci:a:@sha256:" + hex64, "oci-archive:x:y@z", "dir:a:b", "oci://h.x/y", "docker://localhost/a@sha256:" + hex64,
+		"containers-storage:[vfs@/s+/r:a=b]n:t@" + hex64, "containers-storage:sha256:" + hex64, "containers-storage:[/s]n:t@sha256:" + hex64} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -13,11 +13,11 @@ import (
 // stageParent checks the destination and says in which directory its stage
 // goes: one on the same file system, so that publishing is renaming.
 func (c *Client) stageParent(dst Reference) (string, error) {
-	if dst.Transport == Docker {
-		if c.o.TempDir != "" {
-			return c.o.TempDir, nil
-		}
-		return "/var/tmp", nil
+	switch dst.Transport {
+	case Docker:
+		return c.tempDir(), nil
+	case ContainersStorage:
+		return "", storageReadOnly(dst)
 	}
 	st, err := os.Stat(dst.path())
 	if isNotExist(err) {
