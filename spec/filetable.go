@@ -3,6 +3,8 @@ package spec
 import (
 	"fmt"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // FileTableVersion is the version of the file table that this package knows.
@@ -13,6 +15,9 @@ const FileTableVersion = 1
 type FileTable struct {
 	Version int              `json:"version"`
 	Files   []FileTableEntry `json:"files"`
+	// TarSplit is the digest of the layer's tar-split as it lies in the blob;
+	// empty where the table does not say.
+	TarSplit digest.Digest `json:"tarSplitDigest,omitempty"`
 }
 
 // FileTableEntry is one regular file: its zstd frames are the bytes of the blob
@@ -39,6 +44,11 @@ func ParseFileTable(b []byte, blobSize int64) (*FileTable, error) {
 	}
 	if len(t.Files) > MaxEntries {
 		return nil, Refuse(RuleFileTable, "", "file table has more than %d files", MaxEntries)
+	}
+	if t.TarSplit != "" {
+		if _, err := ParseDigest(t.TarSplit.String()); err != nil {
+			return nil, Refuse(RuleFileTable, "", "file table: %s", why(err))
+		}
 	}
 	if err := t.check(blobSize); err != nil {
 		return nil, err

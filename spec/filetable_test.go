@@ -20,6 +20,7 @@ func TestParseFileTable(t *testing.T) {
 		table(), `{"version":1}`, table(file("a", 0, 100)), table(file("a", 5, 10), file("b/c", 10, 20)),
 		table(file("a", 5, 10), file("empty", 0, 0), file("b", 12, 20), file("e2", 100, 100)),
 		`{"version":1,"later":{},"files":[{"path":"a","offset":0,"end":1,"size":7}]}`,
+		`{"version":1,"files":[],"tarSplitDigest":"sha256:` + strings.Repeat("0", 64) + `"}`,
 	} {
 		if _, err := ParseFileTable([]byte(text), 100); err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -31,6 +32,7 @@ func TestParseFileTable(t *testing.T) {
 		table(file("a", 0, 101)), table(file("a", -1, 1)), table(file("a", 2, 1)), table(file("a", 101, 101)), table(file("a", math.MaxInt64, math.MinInt64)),
 		table(file("a", 0, 10), file("b", 9, 20)), table(file("a", 10, 20), file("b", 0, 10)), table(file("a", 0, 10), file("b", 0, 10)),
 		table(file("a", 0, 1), file("a", 1, 2)), table(file("a", 0, 1), file("A", 1, 2)),
+		`{"version":1,"files":[],"tarSplitDigest":"sha256:0"}`, `{"version":1,"files":[],"tarSplitDigest":"md5:` + strings.Repeat("0", 32) + `"}`,
 		table(`{"path":"a","offset":0.5,"end":1}`), table(`{"path":"a","offset":"0","end":1}`),
 	} {
 		got, err := ParseFileTable([]byte(text), 100)

@@ -13,6 +13,10 @@ const (
 	MaxManifestSize  = 4 << 20  // bytes of an index, a manifest, a config, each
 	MaxSumsSize      = 16 << 20 // bytes of SHA256SUM
 	MaxFileTableSize = 16 << 20 // bytes of the file table, compressed and as JSON
+	MaxTableSize     = 16 << 20 // compressed bytes of a table of contents or a tar-split
+	MaxTOCSize       = 96 << 20 // bytes of a table of contents as JSON
+	MaxTarSplitSize  = 96 << 20 // bytes of a tar-split as JSON
+	MaxChunks        = 1 << 18  // chunks of a table of contents
 	MaxLayers        = 1000     // layers of one manifest
 	MaxEntries       = 65536    // tar entries of one image
 	MaxNamesSize     = 16 << 20 // bytes of all names and link targets of one image

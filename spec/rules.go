@@ -25,6 +25,7 @@ const (
 	RuleLayerSize   = "layer-size"
 	RuleLayerStream = "layer-stream"
 	RuleFileTable   = "file-table"
+	RuleChunkTable  = "chunk-table"
 	RuleTarHeader   = "tar-header"
 	RuleEntryType   = "entry-type"
 	RuleEntryCount  = "entry-count"
@@ -139,6 +140,7 @@ func errorRules() []Rule {
 		{ID: RuleLayerSize, Summary: "a layer unpacks to the size that it or src.size declares, or within the bound", Advice: adviceHostile},
 		{ID: RuleLayerStream, Summary: "a layer decompresses without errors, within the memory bound, to its very end", Advice: adviceRebuild},
 		{ID: RuleFileTable, Summary: "the file table and its annotations are well-formed and stay inside the blob", Advice: adviceRebuild},
+		{ID: RuleChunkTable, Summary: "the table of contents and the tar-split of a zstd:chunked layer are well-formed, within their bounds, and stay inside the blob", Advice: adviceRebuild},
 		{ID: RuleTarHeader, Summary: "tar headers are well-formed, sizes in ustar and PAX agree, no sparse files", Advice: adviceHostile},
 		{ID: RuleEntryType, Summary: "entries are files, directories, symlinks or hard links", Advice: "leave devices, fifos and sockets out of the image"},
 		{ID: RuleEntryCount, Summary: "entries and their names keep their bounds", Advice: "pack fewer files"},

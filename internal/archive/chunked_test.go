@@ -24,7 +24,7 @@ import (
 // table is the library's table of contents, as any reader would declare it.
 type table struct {
 	Version        int           `json:"version"`
-	Entries        []TOCEntry    `json:"entries"`
+	Entries        []tocEntry    `json:"entries"`
 	TarSplitDigest digest.Digest `json:"tarSplitDigest"`
 }
 
@@ -94,11 +94,11 @@ func TestChunkedTables(t *testing.T) {
 	files := map[string][]byte{}
 	var entries int
 	for i, e := range c.Entries {
-		if e.Type == TOCChunk {
+		if e.Type == tocChunk {
 			continue
 		}
 		entries++
-		if e.Type != TOCFile {
+		if e.Type != tocFile {
 			continue
 		}
 		content := decodeAll(t, blob[e.Offset:e.EndOffset])
@@ -132,10 +132,10 @@ func (c contents) Get(name string) (io.ReadCloser, error) {
 }
 
 // checkChunks compares the chunks of the file that begins at entries[0].
-func checkChunks(t *testing.T, blob, content []byte, entries []TOCEntry) {
+func checkChunks(t *testing.T, blob, content []byte, entries []tocEntry) {
 	t.Helper()
 	n := 1
-	for n < len(entries) && entries[n].Type == TOCChunk {
+	for n < len(entries) && entries[n].Type == tocChunk {
 		n++
 	}
 	if n == 1 {
@@ -152,7 +152,7 @@ func checkChunks(t *testing.T, blob, content []byte, entries []TOCEntry) {
 		if e.Name != entries[0].Name || e.ChunkOffset != at || !bytes.Equal(got, want) || digest.FromBytes(got) != e.ChunkDigest {
 			t.Errorf("chunk %d of %q is wrong: %+v", i, e.Name, e)
 		}
-		if (e.ChunkType == TOCChunkZeros) != isZero(got) {
+		if (e.ChunkType == tocChunkZeros) != isZero(got) {
 			t.Errorf("chunk %d of %q has type %q", i, e.Name, e.ChunkType)
 		}
 		at += e.ChunkSize
@@ -165,15 +165,15 @@ func checkChunks(t *testing.T, blob, content []byte, entries []TOCEntry) {
 func checkFileTable(t *testing.T, blob []byte, desc ocispec.Descriptor, files map[string][]byte) {
 	t.Helper()
 	size := int64(len(blob))
-	p, err := spec.ParseFileTablePosition(desc.Annotations[spec.AnnotationFileTablePosition], size)
+	tables, err := LayerTables(desc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	frame, _ := frameAt(t, blob, p.String())
-	if digest.FromBytes(frame).String() != desc.Annotations[spec.AnnotationFileTableDigest] {
-		t.Error("digest of the file table differs")
+	frame, err := tables.FileTable.Read(bytes.NewReader(blob[tables.FileTable.Offset:]))
+	if err != nil {
+		t.Fatal(err)
 	}
-	ft, err := DecodeFileTable(frame, p, size)
+	ft, err := DecodeFileTable(frame, tables.FileTable, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func FuzzFileTable(f *testing.F) {
 	add(spec.FileTable{Version: 1, Files: []spec.FileTableEntry{{Path: "efi/shim.efi", Offset: 10, End: 30}, {Path: "größe", Offset: 40, End: 40}}})
 	f.Add([]byte{}, int64(0), int64(0))
 	f.Fuzz(func(t *testing.T, b []byte, plain, blobSize int64) {
-		table, err := DecodeFileTable(b, spec.FileTablePosition{Length: int64(len(b)), Uncompressed: plain}, blobSize)
+		table, err := DecodeFileTable(b, Table{Length: int64(len(b)), Plain: plain}, blobSize)
 		if err != nil {
 			return
 		}
@@ -360,7 +360,7 @@ func FuzzFileTable(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := DecodeFileTable(frame.data.Bytes(), spec.FileTablePosition{Uncompressed: frame.size}, blobSize)
+		again, err := DecodeFileTable(frame.data.Bytes(), frame.table(0), blobSize)
 		if err != nil || !slices.Equal(again.Files, table.Files) {
 			t.Fatalf("%v became %v, %v", table, again, err)
 		}

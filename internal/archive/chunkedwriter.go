@@ -179,7 +179,7 @@ func (c *chunkedStream) member(h *tar.Header, content io.Reader) error {
 	} else {
 		c.chunks = c.chunks[:0]
 	}
-	if e.Type == TOCFile {
+	if e.Type == tocFile {
 		if err := c.addFile(e); err != nil {
 			return err
 		}
@@ -227,7 +227,7 @@ func (c *chunkedStream) tables() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var at [3]position
+	var at [3]Table
 	for i, f := range []*metaFrame{c.toc.frame, files, c.split} {
 		if at[i], err = f.writeTo(c.out, c.out.size); err != nil {
 			return nil, err
@@ -253,4 +253,14 @@ func (f writerFunc) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// addFile notes where the content of a regular file lies.
+func (c *chunkedStream) addFile(e tocEntry) error {
+	path, err := spec.CleanTarName(e.Name)
+	if err != nil {
+		return err
+	}
+	c.files.Files = append(c.files.Files, spec.FileTableEntry{Path: path, Offset: e.Offset, End: e.EndOffset})
+	return nil
 }

@@ -72,11 +72,7 @@ func (d *decompressor) open() error {
 		d.r = z
 		return noEOF(err)
 	case spec.CodecZstd:
-		// One worker: no goroutines, no blocks in advance, less memory.
-		z, err := zstd.NewReader(d.blob,
-			zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := newZstdDecoder(d.blob)
 		if err != nil {
 			return err
 		}
@@ -85,6 +81,14 @@ func (d *decompressor) open() error {
 	}
 	d.r = d.blob
 	return nil
+}
+
+// newZstdDecoder has one worker: no goroutines, no blocks in advance, less memory.
+func newZstdDecoder(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r,
+		zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow))
 }
 
 // explain makes a refusal of an error of the codec.

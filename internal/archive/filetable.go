@@ -1,24 +1,12 @@
 package archive
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/nbpack/nbpack/spec"
 )
-
-// addFile notes where the content of a regular file lies.
-func (c *chunkedStream) addFile(e TOCEntry) error {
-	path, err := spec.CleanTarName(e.Name)
-	if err != nil {
-		return err
-	}
-	c.files.Files = append(c.files.Files, spec.FileTableEntry{Path: path, Offset: e.Offset, End: e.EndOffset})
-	return nil
-}
 
 func encodeFileTable(t spec.FileTable) (*metaFrame, error) {
 	f, err := newMetaFrame()
@@ -31,23 +19,21 @@ func encodeFileTable(t spec.FileTable) (*metaFrame, error) {
 	return f, f.Close()
 }
 
-// DecodeFileTable reads the file table of a layer: frame is the content of its
-// skippable frame, p the parsed position annotation and blobSize the size of the
-// blob. The caller has compared the digest of frame with its annotation.
-func DecodeFileTable(frame []byte, p spec.FileTablePosition, blobSize int64) (*spec.FileTable, error) {
-	z, err := zstd.NewReader(bytes.NewReader(frame),
-		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
+// DecodeFileTable reads the file table of a layer: frame is what [Table.Read] gave
+// for t, blobSize the size of the blob in bytes. Of the table that it returns every
+// range lies inside the blob, see [spec.ParseFileTable].
+func DecodeFileTable(frame []byte, t Table, blobSize int64) (*spec.FileTable, error) {
+	t.Plain = min(t.Plain, spec.MaxFileTableSize)
+	r, err := openTable(frame, t, func(format string, args ...any) error {
+		return spec.Refuse(spec.RuleFileTable, "", format, args...)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("start zstd decoder: %w", err)
+		return nil, err
 	}
-	defer z.Close()
-	bound := min(p.Uncompressed, spec.MaxFileTableSize)
-	b, err := io.ReadAll(io.LimitReader(z, bound+1))
+	defer r.Close()
+	b, err := io.ReadAll(r)
 	if err != nil {
-		return nil, spec.Refuse(spec.RuleFileTable, "", "file table is not a valid zstd stream: %w", err)
-	}
-	if int64(len(b)) != p.Uncompressed {
-		return nil, spec.Refuse(spec.RuleFileTable, "", "file table does not have the %d bytes that its position says", p.Uncompressed)
+		return nil, err
 	}
 	return spec.ParseFileTable(b, blobSize)
 }

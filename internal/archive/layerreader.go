@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -19,15 +18,13 @@ import (
 // It works in the goroutine of its caller. After an error every further call
 // returns the same error.
 type LayerReader struct {
-	layer   int
-	dec     *decompressor
-	stream  *boundedReader
-	scan    *tarScanner
-	file    string // path of the current entry if it has content
-	entries int
-	names   int  // bytes of all names and link targets
-	exact   bool // the layer declares its uncompressed size
-	err     error
+	dec    *decompressor
+	stream *boundedReader
+	scan   *tarScanner
+	check  entryCheck
+	file   string // path of the current entry if it has content
+	exact  bool   // the layer declares its uncompressed size
+	err    error
 }
 
 // NewLayerReader reads the blob r, which desc describes; layer is its index in the
@@ -48,7 +45,7 @@ func NewLayerReader(ctx context.Context, r io.Reader, desc ocispec.Descriptor, l
 	}
 	dec := &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}
 	stream := &boundedReader{r: dec, left: bound, hash: sha256.New()}
-	return &LayerReader{layer: layer, dec: dec, stream: stream, scan: &tarScanner{r: stream}, exact: declared}, nil
+	return &LayerReader{check: entryCheck{layer: layer}, dec: dec, stream: stream, scan: &tarScanner{r: stream}, exact: declared}, nil
 }
 
 // Next skips what is left of the current file and returns the next entry, its path
@@ -83,52 +80,11 @@ func (l *LayerReader) next() (spec.Entry, error) {
 	if err != nil {
 		return spec.Entry{}, err
 	}
-	if l.entries++; l.entries > spec.MaxEntries {
-		return spec.Entry{}, spec.Refuse(spec.RuleEntryCount, "", "more than %d entries", spec.MaxEntries)
-	}
-	if l.names += len(h.Name) + len(h.Linkname); l.names > spec.MaxNamesSize {
-		return spec.Entry{}, spec.Refuse(spec.RuleEntryCount, "", "more than %d bytes of names", spec.MaxNamesSize)
-	}
-	if h.Size > l.stream.left {
-		return spec.Entry{}, spec.Refuse(spec.RuleLayerSize, h.Name, "the file announces %d bytes, the layer may have %d more", h.Size, l.stream.left)
-	}
-	e, err := l.entry(h)
+	e, err := l.check.entry(h, l.stream.left)
 	if err == nil && e.Type == spec.TypeFile {
 		l.file = e.Path
 	}
 	return e, err
-}
-
-// entry checks the names of a header.
-func (l *LayerReader) entry(h *tar.Header) (spec.Entry, error) {
-	path, err := spec.CleanTarName(h.Name)
-	if err != nil {
-		return spec.Entry{}, err
-	}
-	e := spec.Entry{
-		Layer: l.layer, Path: path,
-		Mode: uint32(h.Mode & 0o7777), UID: h.Uid, GID: h.Gid, ModTime: h.ModTime.Unix(),
-	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		e.Type = spec.TypeDir
-		return e, nil
-	case tar.TypeReg:
-		e.Type, e.Size = spec.TypeFile, h.Size
-	case tar.TypeSymlink:
-		e.Type, e.Target = spec.TypeSymlink, h.Linkname
-		err = spec.CheckLink(path, h.Linkname)
-	case tar.TypeLink:
-		e.Type = spec.TypeHardlink
-		e.Target, err = spec.CleanTarName(h.Linkname)
-	}
-	if err != nil {
-		return spec.Entry{}, err
-	}
-	if path == "." || e.Type == spec.TypeHardlink && e.Target == "." {
-		return spec.Entry{}, refuseHeader(h.Name, "the root of the tree is not a directory")
-	}
-	return e, nil
 }
 
 // finish reads the compressed stream to its end, so that the diff ID and whatever
@@ -170,9 +126,9 @@ func (l *LayerReader) fail(err error) {
 	case err == io.EOF:
 		l.err = err
 	case l.file != "":
-		l.err = fmt.Errorf("layer %d, file %q: %w", l.layer, l.file, err)
+		l.err = fmt.Errorf("layer %d, file %q: %w", l.check.layer, l.file, err)
 	default:
-		l.err = fmt.Errorf("layer %d: %w", l.layer, err)
+		l.err = fmt.Errorf("layer %d: %w", l.check.layer, err)
 	}
 }
 

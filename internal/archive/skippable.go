@@ -15,14 +15,6 @@ const (
 	tocType         = 1
 )
 
-// position says where the content of a frame lies in the blob.
-type position struct{ offset, length, plain int64 }
-
-// String is the form of position annotations.
-func (p position) String() string {
-	return fmt.Sprintf("%d:%d:%d", p.offset, p.length, p.plain)
-}
-
 func writeSkippable(w io.Writer, data []byte) error {
 	if uint64(len(data)) > math.MaxUint32 {
 		return fmt.Errorf("table of %d bytes does not fit into a zstd frame", len(data))
@@ -38,11 +30,11 @@ func writeSkippable(w io.Writer, data []byte) error {
 
 // footer is the content of the last frame of the blob: readers that have no
 // annotations find the tables from here.
-func footer(toc, tarSplit position) []byte {
+func footer(toc, tarSplit Table) []byte {
 	b := make([]byte, 0, footerSize)
 	for _, v := range []int64{
-		toc.offset, toc.length, toc.plain, tocType,
-		tarSplit.offset, tarSplit.length, tarSplit.plain,
+		toc.Offset, toc.Length, toc.Plain, tocType,
+		tarSplit.Offset, tarSplit.Length, tarSplit.Plain,
 	} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(v))
 	}

@@ -33,6 +33,9 @@ type tarScanner struct {
 	left int64        // content of the current entry that was not read yet
 	pad  int64        // zero padding behind it
 	raw  bytes.Buffer // padding of the previous entry and headers of the current one
+
+	// skip, if set, passes over content that nobody read, without reading it.
+	skip func(n int64) error
 }
 
 // rawBytes returns what lay between the content of the previous entry and that
@@ -43,14 +46,14 @@ func (s *tarScanner) rawBytes() []byte { return s.raw.Bytes() }
 // next skips to the next entry. It returns io.EOF at the end marker, or where
 // the stream ends between two entries, which some writers consider an end too.
 func (s *tarScanner) next() (*tar.Header, error) {
-	if _, err := io.Copy(io.Discard, s); err != nil {
+	if err := s.skipContent(); err != nil {
 		return nil, err
 	}
 	s.raw.Reset()
 	if err := s.take(s.pad); err != nil {
 		return nil, err
 	}
-	skip := int(s.pad)
+	begin := int(s.pad)
 	s.pad = 0
 	var seen metaHeaders
 	for {
@@ -69,7 +72,7 @@ func (s *tarScanner) next() (*tar.Header, error) {
 			return nil, err
 		}
 		if !isMeta(block[156]) {
-			return s.entry(s.raw.Bytes()[skip:], block[156], size)
+			return s.entry(s.raw.Bytes()[begin:], block[156], size)
 		}
 		if err := seen.add(block[156]); err != nil {
 			return nil, err
@@ -81,13 +84,24 @@ func (s *tarScanner) next() (*tar.Header, error) {
 			return nil, err
 		}
 		if block[156] == tar.TypeXGlobalHeader {
-			if err := checkGlobal(s.raw.Bytes()[skip:]); err != nil {
+			if err := checkGlobal(s.raw.Bytes()[begin:]); err != nil {
 				return nil, err
 			}
-			skip = s.raw.Len()
+			begin = s.raw.Len()
 			seen = metaHeaders{}
 		}
 	}
+}
+
+// skipContent passes over what is left of the current content.
+func (s *tarScanner) skipContent() error {
+	if s.skip == nil || s.left == 0 {
+		_, err := io.Copy(io.Discard, s)
+		return err
+	}
+	err := s.skip(s.left)
+	s.left = 0
+	return err
 }
 
 // entry lets archive/tar read the collected headers, and compares what it makes
