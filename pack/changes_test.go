@@ -1,6 +1,8 @@
 package pack
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,6 +118,38 @@ func wantChanged(t *testing.T, o Options, change func() error) {
 	}
 	if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestCancel ends builds while they read: at once, with nothing left.
+func TestCancel(t *testing.T) {
+	for _, format := range Formats() {
+		t.Run(string(format), func(t *testing.T) {
+			dir := writeTree(t, t.TempDir(), "vmlinuz="+noise(4<<20))
+			o := amd64(filepath.Join(dir, "vmlinuz"))
+			o.Format = format
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var read int64
+			o.Progress = func(_ string, done, _ int64) {
+				read = done
+				if done > 1<<20 {
+					cancel()
+				}
+			}
+			plan, err := Scan(ctx, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := filepath.Join(t.TempDir(), "out")
+			_, err = Build(ctx, newClient(t), plan, transport.Reference{Transport: transport.OCI, Name: out, Tag: "x"})
+			if !errors.Is(err, context.Canceled) || read == 4<<20 {
+				t.Errorf("error %v after %d bytes", err, read)
+			}
+			if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
 	}
 }
 

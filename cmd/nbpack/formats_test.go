@@ -3,13 +3,18 @@ package main
 import (
 	"bytes"
 	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content/file"
@@ -101,6 +106,33 @@ func TestOrasPulls(t *testing.T) {
 				t.Errorf("pulled %d files, want vmlinuz", len(got))
 			}
 		})
+	}
+}
+
+// TestBlobsAreShared pushes the files of a netboot artifact once more, each by
+// itself: nothing but manifests goes up.
+func TestBlobsAreShared(t *testing.T) {
+	tree, _ := artifactTree(t)
+	var uploads atomic.Int64
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && strings.Contains(r.URL.Path, "/blobs/") {
+			uploads.Add(1)
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	to := strings.TrimPrefix(server.URL, "http://") + "/boot/test:"
+	build := []string{"build", "-q", "--tls-verify=false", "--platform", "linux/amd64", "--format"}
+	nbpackOK(t, append(build, "artifact", tree, to+"set")...)
+	if uploads.Swap(0) == 0 {
+		t.Fatal("no upload was seen")
+	}
+	for _, name := range []string{"images/vmlinuz", "EFI/BOOT/shimx64.efi", "empty"} {
+		nbpackOK(t, append(build, "file", filepath.Join(tree, name), to+filepath.Base(name))...)
+	}
+	if n := uploads.Load(); n != 0 {
+		t.Errorf("%d requests to upload blobs that were there", n)
 	}
 }
 
