@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,45 @@ func TestFlatten(t *testing.T) {
 				t.Errorf("said %q, want %q", said, tc.remark)
 			}
 		})
+	}
+}
+
+// TestFlattenAsKernel compares the plan with what a program finds on the disk
+// that follows links.
+func TestFlattenAsKernel(t *testing.T) {
+	dir := writeTree(t, t.TempDir(), append(bootTree(), "a/b/c=1", "a/up -> ../x/y", "x/y/z=2", "x/l -> ../a/b", "l1 -> x", "l2 -> l1/l", "l3 -> l2/c")...)
+	plan, err := Scan(t.Context(), artifactOptions(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	var walk func(rel string)
+	walk = func(rel string) {
+		info, err := os.Stat(filepath.Join(dir, rel))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !info.IsDir() {
+			want = append(want, fmt.Sprintf("%s %d", filepath.ToSlash(rel), info.Size()))
+			return
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, rel))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			walk(filepath.Join(rel, e.Name()))
+		}
+	}
+	walk(".")
+	slices.Sort(want)
+	var got []string
+	for _, l := range plan.Layers {
+		got = append(got, fmt.Sprintf("%s %d", l.Title, l.Entries[0].Size))
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 
