@@ -68,12 +68,18 @@ func (e *endpoint) authorized(req *http.Request) (*http.Response, error) {
 }
 
 // scope is what a token must allow. Asking for everything at once saves a
-// second token when an image is pushed.
+// second token when an image is pushed. A blob is mounted with the right to
+// read the repository that has it, too.
 func (e *endpoint) scope() string {
+	actions := ":pull"
 	if e.s.push {
-		return "repository:" + e.repo + ":pull,push"
+		actions = ":pull,push"
 	}
-	return "repository:" + e.repo + ":pull"
+	scope := "repository:" + e.repo + actions
+	if e.from != "" {
+		scope += " repository:" + e.from + ":pull"
+	}
+	return scope
 }
 
 func scopeKey(scheme auth.Scheme, scope string) string {
@@ -201,7 +207,9 @@ func tokenRequest(ctx context.Context, realm *url.URL, service, scope string, cr
 		u := *realm
 		q := u.Query()
 		q.Set("service", service)
-		q.Add("scope", scope)
+		for _, one := range strings.Fields(scope) {
+			q.Add("scope", one)
+		}
 		u.RawQuery = q.Encode()
 		req, err = http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 		if err == nil && (cred.Username != "" || cred.Password != "") {

@@ -11,7 +11,11 @@
 // and publishes them as the last step. A build that fails or is interrupted
 // leaves nothing behind.
 //
+// A [Repository] reads and writes the manifests of a registry's repository or of
+// a layout one by one, for those who change what is under a tag, and copies
+// images and all that indexes name without changing a byte.
+//
 // All registry traffic of a [Client] goes through one http.Client and one
-// token cache. See http.go for what is retried, auth.go for who is sent
+// token cache. See retry.go for what is retried, auth.go for who is sent
 // credentials, and blobstream.go for how a broken download goes on.
 package transport

@@ -38,6 +38,7 @@ type endpoint struct {
 	s        *session
 	host     string // "host[:port]"
 	repo     string
+	from     string // another repository to mount blobs from, may be empty
 	insecure bool
 	ns       string // the "ns" parameter of a proxy, see registries.conf
 	tries    int    // how often to send a request

@@ -27,7 +27,8 @@ func startRegistry(t *testing.T) (host string, requests func() []string) {
 	addr := l.Addr().String()
 	_ = l.Close()
 	conf := filepath.Join(t.TempDir(), "config.yml")
-	write(t, conf, fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", t.TempDir(), addr))
+	write(t, conf, fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n"+
+		"validation: {manifests: {urls: {allow: ['^https://registry[.]example/']}}}\n", t.TempDir(), addr)) // it takes no layers with urls otherwise
 	var out bytes.Buffer
 	cmd := exec.Command(bin, "serve", conf)
 	cmd.Stdout, cmd.Stderr = &out, &out

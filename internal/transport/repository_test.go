@@ -333,6 +333,25 @@ func TestReadersNeedNoRight(t *testing.T) {
 	}
 }
 
+// TestNotThereYet: who may create a repository learns that it is not there,
+// also where others are only told that they may not read it.
+func TestNotThereYet(t *testing.T) {
+	for _, mayWrite := range []bool{true, false} {
+		f := newFake(t, false)
+		tokens := tokenServer(t, f, func(r *http.Request) bool {
+			return mayWrite && r.URL.Query().Get("scope") == "repository:x:pull,push"
+		})
+		f.setFault(wantBearer(tokens.URL))
+		_, _, err := openRepository(t, testClient(t, insecure(Options{})), f.host()+"/x").Get(t.Context(), "v1")
+		var denied *AuthError
+		if mayWrite {
+			wantNotFound(t, err)
+		} else if !errors.As(err, &denied) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestRepositoryInterrupted(t *testing.T) {
 	for name, ref := range places(t) {
 		ctx, cancel := context.WithCancel(t.Context())

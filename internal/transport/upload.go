@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
@@ -100,12 +99,13 @@ func uploadAgain(ctx context.Context, err error) bool {
 
 // try uploads one blob from its beginning, or has it mounted.
 func (u *uploader) try(ctx context.Context, d ocispec.Descriptor, from string) error {
-	up := &upload{u: u, ctx: ctx, d: d}
+	up := &upload{u: u, ctx: ctx, d: d, e: *u.e}
+	up.e.from = from
 	repo := u.e.repository()
 	repo.Client = up
 	var err error
-	if mounter, ok := repo.Blobs().(registry.Mounter); ok && from != "" {
-		err = mounter.Mount(ctx, d, from, up.open)
+	if from != "" {
+		err = repo.Mount(ctx, d, from, up.open)
 	} else {
 		var body io.ReadCloser
 		if body, err = up.open(); err == nil {
@@ -128,6 +128,7 @@ type upload struct {
 	u   *uploader
 	ctx context.Context
 	d   ocispec.Descriptor
+	e   endpoint // that of u, with the right to mount
 
 	mu     sync.Mutex
 	source error
@@ -138,14 +139,14 @@ var _ remote.Client = (*upload)(nil)
 // Do implements remote.Client.
 func (up *upload) Do(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPut {
-		return up.u.e.Do(req)
+		return up.e.Do(req)
 	}
 	req.GetBody = up.open
-	resp, err := up.u.e.once(req)
+	resp, err := up.e.once(req)
 	if err != nil {
 		return nil, err
 	}
-	return up.u.e.denied(resp)
+	return up.e.denied(resp)
 }
 
 func (up *upload) open() (io.ReadCloser, error) {

@@ -1,0 +1,474 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// forest is content by digest, as it would lie in a layout.
+type forest struct {
+	t     testing.TB
+	bytes map[digest.Digest][]byte
+}
+
+func newForest(t testing.TB) *forest { return &forest{t, map[digest.Digest][]byte{}} }
+
+func (f *forest) add(mt string, b []byte) ocispec.Descriptor {
+	d := describe(mt, b)
+	f.bytes[d.Digest] = b
+	return d
+}
+
+// add512 names content by sha512.
+func (f *forest) add512(mt string, b []byte) ocispec.Descriptor {
+	d := ocispec.Descriptor{MediaType: mt, Digest: digest.SHA512.FromBytes(b), Size: int64(len(b))}
+	f.bytes[d.Digest] = b
+	return d
+}
+
+// manifest is written with odd spaces and an unknown field.
+func (f *forest) manifest(mt, more string, config ocispec.Descriptor, layers ...ocispec.Descriptor) []byte {
+	c, err1 := json.Marshal(config)
+	l, err2 := json.Marshal(layers)
+	if err := errors.Join(err1, err2); err != nil {
+		f.t.Fatal(err)
+	}
+	return []byte(fmt.Sprintf("{\n\t\"schemaVersion\" : 2, \"mediaType\":%q,%s \"config\": %s ,\n \"layers\":%s, \"x\": 1.0e2 }\n\n", mt, more, c, l))
+}
+
+// mixed is an index of what one finds in the field, under a tag of a layout.
+func (f *forest) mixed(sha512 bool) ocispec.Descriptor {
+	shared := f.add("application/octet-stream", bytes.Repeat([]byte("shared "), 50000))
+	foreign := f.add("application/vnd.oci.image.layer.nondistributable.v1.tar", []byte("not distributable"))
+	foreign.URLs = []string{"https://registry.example/never/asked"}
+	empty := f.add(ocispec.MediaTypeEmptyJSON, []byte("{}"))
+	odd := f.add("application/vnd.unknown.config.v1+json", []byte(`{ "odd": 1 }`))
+	config := f.add(ocispec.MediaTypeImageConfig, []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
+	image := f.add(ocispec.MediaTypeImageManifest, f.manifest(ocispec.MediaTypeImageManifest, "", config, shared, foreign, shared))
+	image.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
+	dockerConfig := f.add("application/vnd.docker.container.image.v1+json", []byte(`{"architecture":"arm64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
+	layer := f.add("application/vnd.docker.image.rootfs.diff.tar.gzip", []byte("gzip, they say"))
+	docker := f.add(dockerManifest, f.manifest(dockerManifest, "", dockerConfig, layer))
+	artifact := f.add(ocispec.MediaTypeImageManifest, f.manifest(ocispec.MediaTypeImageManifest, `"artifactType":"application/x-boot",`, empty, f.add("application/x-netboot-file", []byte("kernel")), shared))
+	garden := f.add(ocispec.MediaTypeImageManifest, f.manifest(ocispec.MediaTypeImageManifest, "", odd, f.add("application/io.gardenlinux.release", nil)))
+	children := []ocispec.Descriptor{image, docker, artifact, garden, image}
+	if sha512 {
+		blob := f.add512("application/octet-stream", []byte("named by sha512"))
+		children = append(children, f.add512(ocispec.MediaTypeImageManifest, f.manifest(ocispec.MediaTypeImageManifest, "", f.add512(ocispec.MediaTypeEmptyJSON, []byte("{}")), blob)))
+	}
+	_, inner := indexOf(f.t, "inner", artifact)
+	children = append(children, f.add(ocispec.MediaTypeImageIndex, inner))
+	list := []byte(strings.Replace(string(inner), ocispec.MediaTypeImageIndex, dockerList, 1))
+	children = append(children, f.add(dockerList, list))
+	_, outer := indexOf(f.t, "outer", children...)
+	return f.add(ocispec.MediaTypeImageIndex, outer)
+}
+
+// layout writes everything into a layout with d under the name v1.
+func (f *forest) layout(d ocispec.Descriptor) string {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	for id, b := range f.bytes {
+		write(f.t, filepath.Join(mkdir(f.t, dir, "blobs", id.Algorithm().String()), id.Encoded()), string(b))
+	}
+	index, err := newLayoutIndex(layoutEntry(d, Reference{Tag: "v1"}))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	write(f.t, filepath.Join(dir, "index.json"), string(index))
+	write(f.t, filepath.Join(dir, "oci-layout"), string(layoutFile()))
+	return "oci:" + dir + ":v1"
+}
+
+// check reads every byte back, by digest.
+func (f *forest) check(c *Client, ref string, d ocispec.Descriptor) {
+	f.t.Helper()
+	src := openSource(f.t, c, ref)
+	got, err := src.Resolve(f.t.Context())
+	if err != nil || got.Digest != d.Digest || got.MediaType != d.MediaType {
+		f.t.Fatalf("%s is %v, %v", ref, got, err)
+	}
+	for id, want := range f.bytes {
+		var b []byte
+		var err error
+		if mt := typeOf(want); mt != "" {
+			b, _, err = src.Manifest(f.t.Context(), ocispec.Descriptor{MediaType: mt, Digest: id, Size: int64(len(want))})
+		} else {
+			b, err = readBlob(f.t.Context(), src, ocispec.Descriptor{Digest: id, Size: int64(len(want))})
+		}
+		if err != nil || !bytes.Equal(b, want) {
+			f.t.Errorf("%s of %s: %.60q, %v", id, ref, b, err)
+		}
+	}
+}
+
+func typeOf(b []byte) string {
+	var m manifestShape
+	_ = json.Unmarshal(b, &m)
+	return m.MediaType
+}
+
+// copyTo copies what ref names to r, and gives it the tag v1.
+func copyTo(t testing.TB, c *Client, ref string, r *Repository) error {
+	t.Helper()
+	src := openSource(t, c, ref)
+	d, err := src.Resolve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Copy(t.Context(), src, d); err != nil {
+		return err
+	}
+	_, body, err := r.Get(t.Context(), d.Digest.String())
+	if err != nil {
+		return err
+	}
+	_, err = r.Put(t.Context(), "v1", d.MediaType, body, PutOptions{})
+	return err
+}
+
+// TestCopy goes from a layout to a registry, on to a second repository, to
+// another registry, and back into layouts; not a byte may change.
+func TestCopy(t *testing.T) {
+	c := testClient(t, insecure(Options{}))
+	f := newForest(t)
+	d := f.mixed(false)
+	one, two := newFake(t, false), newFake(t, false)
+	stops := []string{f.layout(d), one.host() + "/first:v1", one.host() + "/deep/second:v1", two.host() + "/first:v1", "oci:" + t.TempDir() + "/new:v1", "oci:" + t.TempDir() + ":v1"}
+	for i, to := range stops[1:] {
+		r := openRepository(t, c, to)
+		if err := copyTo(t, c, stops[i], r); err != nil {
+			t.Fatalf("%s to %s: %v", stops[i], to, err)
+		}
+		f.check(c, to, d)
+		if tags, err := r.Tags(t.Context()); err != nil || len(tags) != 1 {
+			t.Errorf("%s: tags %q, %v", to, tags, err)
+		}
+	}
+}
+
+// TestCopyWithSHA512: layouts may name content by other hashes.
+func TestCopyWithSHA512(t *testing.T) {
+	c := testClient(t, Options{})
+	f := newForest(t)
+	d := f.mixed(true)
+	from, to := f.layout(d), "oci:"+t.TempDir()+"/new:v1"
+	if err := copyTo(t, c, from, openRepository(t, c, to)); err != nil {
+		t.Fatal(err)
+	}
+	f.check(c, to, d)
+	sameTree(t, strings.TrimSuffix(strings.TrimPrefix(to, "oci:"), ":v1"), tree(t, strings.TrimSuffix(strings.TrimPrefix(from, "oci:"), ":v1")))
+}
+
+// TestCopyOrder: what refers to something comes after it, and nothing is sent
+// that is there.
+func TestCopyOrder(t *testing.T) {
+	c := testClient(t, insecure(Options{}))
+	f := newForest(t)
+	d := f.mixed(false)
+	from := f.layout(d)
+	reg := newFake(t, false)
+	to := reg.host() + "/r"
+	if err := copyTo(t, c, from, openRepository(t, c, to)); err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]int{}
+	for i, r := range reg.requests() {
+		if method, path, _ := strings.Cut(r, " "); method == http.MethodPut {
+			name := path[strings.LastIndexByte(path, '/')+1:]
+			if _, twice := at[name]; twice {
+				t.Errorf("%s was sent twice", name)
+			}
+			at[name] = i
+		}
+	}
+	for id, b := range f.bytes {
+		mt := typeOf(b)
+		if mt == "" {
+			continue
+		}
+		var m ocispec.Index
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		if at[id.String()] == 0 {
+			t.Errorf("manifest %s was not sent", id)
+		}
+		for _, child := range m.Manifests {
+			if at[child.Digest.String()] > at[id.String()] {
+				t.Errorf("%s came before %s, which it names", id, child.Digest)
+			}
+		}
+	}
+	reg.setFault(nil) // forgets the requests
+	if err := openRepository(t, c, to).Copy(t.Context(), openSource(t, c, from), d); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reg.requests() {
+		if !strings.HasPrefix(r, "HEAD ") {
+			t.Errorf("the second copy sent %s", r)
+		}
+	}
+}
+
+// TestCopyUploadBreaks: the content is read anew for every try.
+func TestCopyUploadBreaks(t *testing.T) {
+	c := testClient(t, insecure(Options{}))
+	f := newForest(t)
+	d := f.mixed(false)
+	half := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.CopyN(io.Discard, r.Body, 1000)
+		drop(w, r)
+	}
+	from := f.layout(d)
+	// Once from a file, once from a registry that breaks off, too.
+	reg, other := newFake(t, false), newFake(t, false)
+	reg.setFault(times(3, "PUT /v2/r/blobs", half))
+	if err := copyTo(t, c, from, openRepository(t, c, reg.host()+"/r")); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	cuts := 3
+	reg.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
+		}
+		b := f.bytes[digest.Digest(filepath.Base(r.URL.Path))]
+		mu.Lock()
+		cuts--
+		cut := cuts >= 0
+		mu.Unlock()
+		if !cut || len(b) < 2 {
+			return false
+		}
+		serveRange(w, r, b, len(b)/2)
+		return true
+	})
+	other.setFault(times(2, "PUT /v2/r/blobs", half))
+	if err := copyTo(t, c, reg.host()+"/r:v1", openRepository(t, c, other.host()+"/r")); err != nil {
+		t.Fatal(err)
+	}
+	other.setFault(nil)
+	f.check(c, other.host()+"/r:v1", d)
+}
+
+// TestCopyDamaged: content that is not what its digest says goes nowhere.
+func TestCopyDamaged(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		damage func(file string)
+	}{
+		{"flipped", func(file string) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[len(b)-1] ^= 1
+			write(t, file, string(b))
+		}},
+		{"shorter", func(file string) {
+			if err := os.Truncate(file, 3); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"missing", func(file string) {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		for place, to := range places(t) {
+			c := testClient(t, insecure(Options{}))
+			f := newForest(t)
+			d := f.mixed(false)
+			from := f.layout(d)
+			tt.damage(filepath.Join(strings.TrimSuffix(strings.TrimPrefix(from, "oci:"), ":v1"), blobName(digest.FromString("gzip, they say"))))
+			err := openRepository(t, c, to).Copy(t.Context(), openSource(t, c, from), d)
+			switch {
+			case tt.name == "missing":
+				wantNotFound(t, err)
+			default:
+				wantRefusal(t, err, "")
+			}
+			r := openRepository(t, c, to)
+			if _, _, err := r.Get(t.Context(), d.Digest.String()); err == nil {
+				t.Errorf("%s, %s: the index was written", tt.name, place)
+			}
+		}
+	}
+}
+
+// fakeTree is a source whose indexes are made up as they are asked for. Only
+// the code that walks trees sees it.
+type fakeTree struct {
+	Source
+	children func(d digest.Digest) []ocispec.Descriptor
+}
+
+func (s fakeTree) Manifest(_ context.Context, d ocispec.Descriptor) ([]byte, string, error) {
+	b, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": d.MediaType, "manifests": s.children(d.Digest)})
+	return b, d.MediaType, err
+}
+
+type countingCopier struct{ manifests int }
+
+func (c *countingCopier) blob(context.Context, ocispec.Descriptor) error { return nil }
+func (c *countingCopier) manifest(context.Context, ocispec.Descriptor, []byte) error {
+	c.manifests++
+	return nil
+}
+
+func TestCopyBounds(t *testing.T) {
+	made := func(s string) ocispec.Descriptor { return describe(ocispec.MediaTypeImageIndex, []byte(s)) }
+	n := 0
+	for _, tt := range []struct {
+		name     string
+		children func(digest.Digest) []ocispec.Descriptor
+		ok       bool
+		count    int
+	}{
+		{"nothing", func(digest.Digest) []ocispec.Descriptor { return []ocispec.Descriptor{} }, true, 1},
+		{"endless depth", func(d digest.Digest) []ocispec.Descriptor { return []ocispec.Descriptor{made(d.String())} }, false, 0},
+		{"endless width", func(digest.Digest) []ocispec.Descriptor {
+			var out []ocispec.Descriptor
+			for range 200 {
+				n++
+				out = append(out, made(fmt.Sprint(n)))
+			}
+			return out
+		}, false, maxCopyManifests},
+		{"a circle", func(d digest.Digest) []ocispec.Descriptor { return []ocispec.Descriptor{made("root")} }, true, 1},
+		{"the same everywhere", func(digest.Digest) []ocispec.Descriptor {
+			return slices.Repeat([]ocispec.Descriptor{made("root")}, 100)
+		}, true, 1},
+	} {
+		to := &countingCopier{}
+		walk := &treeCopy{src: fakeTree{children: tt.children}, to: to, seen: map[digest.Digest]bool{}, blobs: map[digest.Digest]int64{}}
+		err := walk.manifest(t.Context(), made("root"), 0)
+		if (err == nil) != tt.ok || to.manifests > max(tt.count, 1) {
+			t.Errorf("%s: %d manifests, %v", tt.name, to.manifests, err)
+		}
+		if !tt.ok {
+			wantRefusal(t, err, spec.RuleIndexDepth)
+		}
+	}
+}
+
+// mounting is a registry that mounts blobs, as the in-process one does not.
+func mounting(f *fakeRegistry, f2 *forest, repo string, answer int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		id := digest.Digest(r.URL.Query().Get("mount"))
+		if r.Method != http.MethodPost || id == "" {
+			return false
+		}
+		b, ok := f2.bytes[id]
+		if !ok || r.URL.Query().Get("from") != repo || answer != http.StatusCreated {
+			w.WriteHeader(answer)
+			return true
+		}
+		// The content is one for all repositories here; it only has to be there.
+		in, _ := http.NewRequest(http.MethodPost, strings.TrimSuffix(r.URL.Path, "/")+"/?digest="+id.String(), bytes.NewReader(b))
+		in.Header.Set("Content-Type", "application/octet-stream")
+		f.inner.ServeHTTP(w, in)
+		return true
+	}
+}
+
+func TestCopyMounts(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer int // to a mount
+		sent   bool
+	}{
+		{"mounts", 201, false},
+		{"refuses", 403, true},
+		{"does not know how", 400, true},
+		{"has no such method", 405, true},
+	} {
+		c := testClient(t, insecure(Options{}))
+		f := newForest(t)
+		d := f.mixed(false)
+		reg := newFake(t, false)
+		if err := copyTo(t, c, f.layout(d), openRepository(t, c, reg.host()+"/a/b")); err != nil {
+			t.Fatal(err)
+		}
+		// The in-process registry has one store for all repositories, so that
+		// nothing would ever be missing in the second one.
+		missing := map[string]bool{}
+		for id := range f.bytes {
+			if typeOf(f.bytes[id]) == "" {
+				missing["/v2/c/blobs/"+id.String()] = true
+			}
+		}
+		mount := mounting(reg, f, "a/b", tt.answer)
+		reg.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodHead && missing[r.URL.Path] {
+				w.WriteHeader(http.StatusNotFound)
+				return true
+			}
+			return mount(w, r)
+		})
+		if err := copyTo(t, c, reg.host()+"/a/b:v1", openRepository(t, c, reg.host()+"/c")); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		sent := slices.ContainsFunc(reg.requests(), func(s string) bool { return strings.HasPrefix(s, "PUT /v2/c/blobs/") })
+		if sent != tt.sent {
+			t.Errorf("%s: sent content: %v\n%s", tt.name, sent, strings.Join(reg.requests(), "\n"))
+		}
+		reg.setFault(nil)
+		f.check(c, reg.host()+"/c:v1", d)
+	}
+}
+
+// TestMountScope: mounting asks for the right to read the other repository,
+// and nothing else does.
+func TestMountScope(t *testing.T) {
+	f := newForest(t)
+	d := f.mixed(false)
+	reg := newFake(t, false)
+	c := testClient(t, insecure(Options{}))
+	if err := copyTo(t, c, f.layout(d), openRepository(t, c, reg.host()+"/a")); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	tokens := tokenServer(t, reg, func(r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[strings.Join(r.URL.Query()["scope"], " ")] = true
+		return true
+	})
+	bearer := wantBearer(tokens.URL)
+	reg.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		return bearer(w, r) || times(any30, "HEAD /v2/b/blobs", status(404))(w, r)
+	})
+	c = testClient(t, insecure(Options{}))
+	if err := copyTo(t, c, reg.host()+"/a:v1", openRepository(t, c, reg.host()+"/b")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"repository:a:pull", "repository:b:pull", "repository:b:pull,push", "repository:b:pull,push repository:a:pull"}
+	if got := slices.Sorted(maps.Keys(asked)); !slices.Equal(got, want) {
+		t.Errorf("asked for %q", got)
+	}
+}
