@@ -21,8 +21,9 @@ func arrows() map[string][]string {
 		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
 		"pack":          {"spec", archive, ociindex, transport},
+		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, bootdir},
-		"cmd/nbpack":    {"spec", archive, ociindex, transport, cli, "pack"},
+		"cmd/nbpack":    {"spec", archive, ociindex, transport, cli, "pack", "pack/index"},
 		"cmd/nbextract": {"spec", archive, ociindex, transport, bootdir, cli, "extract"},
 	}
 }
