@@ -29,36 +29,49 @@ type FileReader struct {
 // The caller proves digest and size of the blob, usually by giving a reader that
 // fails at its end.
 func NewFileReader(ctx context.Context, r io.Reader, codec spec.Codec, desc ocispec.Descriptor) (*FileReader, error) {
-	bound, declared, err := fileBound(codec, desc)
+	promise, err := FilePromise(desc)
 	if err != nil {
 		return nil, err
 	}
-	f := &FileReader{dec: &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}, exact: declared}
-	algorithm := digest.SHA256
-	if s := desc.Annotations[spec.AnnotationSrcDigest]; s != "" {
-		if f.want, err = spec.ParseDigest(s); err != nil {
-			return nil, err
+	bound, exact := promise.Size, true
+	if bound < 0 {
+		bound = desc.Size
+		if exact = codec == spec.CodecNone; !exact {
+			// Another annotation declares the size of a tar, which this is not.
+			if bound, _, err = spec.LayerBound(ocispec.Descriptor{Size: desc.Size}); err != nil {
+				return nil, err
+			}
 		}
+	}
+	f := &FileReader{dec: &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}, want: promise.Digest, exact: exact}
+	algorithm := digest.SHA256
+	if f.want != "" {
 		algorithm = f.want.Algorithm()
 	}
 	f.stream = &boundedReader{r: f.dec, left: bound, hash: algorithm.Hash()}
 	return f, nil
 }
 
-// fileBound gives the size that the file declares, or how long it may be.
-func fileBound(codec spec.Codec, desc ocispec.Descriptor) (bound int64, declared bool, err error) {
+// FilePromise gives the digest and the size of the file in a blob as desc has
+// them in its annotations; empty and -1 where it does not say. What is neither a
+// digest nor a number of bytes is refused.
+func FilePromise(desc ocispec.Descriptor) (ocispec.Descriptor, error) {
+	promise := ocispec.Descriptor{Size: -1}
+	if s, ok := desc.Annotations[spec.AnnotationSrcDigest]; ok {
+		d, err := spec.ParseDigest(s)
+		if err != nil {
+			return promise, err
+		}
+		promise.Digest = d
+	}
 	if s, ok := desc.Annotations[spec.AnnotationSrcSize]; ok {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 0 || strconv.FormatInt(n, 10) != s {
-			return 0, false, spec.Refuse(spec.RuleLayerSize, spec.AnnotationSrcSize, "%q is not a number of bytes", s)
+			return promise, spec.Refuse(spec.RuleLayerSize, spec.AnnotationSrcSize, "%q is not a number of bytes", s)
 		}
-		return n, true, nil
+		promise.Size = n
 	}
-	if codec == spec.CodecNone {
-		return desc.Size, true, nil
-	}
-	// Another annotation declares the size of a tar, which this is not.
-	return spec.LayerBound(ocispec.Descriptor{Size: desc.Size})
+	return promise, nil
 }
 
 // Read implements [io.Reader]. [io.EOF] means that r was read to its end and that
