@@ -14,11 +14,16 @@ import (
 // newClient makes the one client of a run. dir is the boot directory whose
 // record knows which registries speak plain http, or empty.
 func newClient(env *cli.Env, flags *cli.RegistryFlags, dir string) (*transport.Client, error) {
-	return transport.NewClient(transport.Options{
+	return transport.NewClient(clientOptions(env, flags, dir))
+}
+
+// clientOptions are what all commands have in common.
+func clientOptions(env *cli.Env, flags *cli.RegistryFlags, dir string) transport.Options {
+	return transport.Options{
 		AuthFile: flags.AuthFile, Creds: flags.Creds, CertDir: flags.CertDir, TLSVerify: flags.TLSVerify,
 		UserAgent: "nbextract/" + strings.Fields(cli.Version())[0],
 		Log:       env.Debug, Progress: env.Progress(), PreferHTTP: extract.SpokePlainHTTP(dir),
-	})
+	}
 }
 
 // parseReferences reads the references of a command line.
