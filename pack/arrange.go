@@ -89,8 +89,8 @@ func (p *Plan) checkBounds() error {
 	}
 	if entries > spec.MaxEntries || names > spec.MaxNamesSize {
 		return refuse(spec.RuleEntryCount, "", "leave files out with --exclude",
-			"the image would have %d entries with %d bytes of names, %d and %d are permitted",
-			entries, names, spec.MaxEntries, spec.MaxNamesSize)
+			"the %s would have %d entries with %d bytes of names, %d and %d are permitted",
+			p.Format, entries, names, spec.MaxEntries, spec.MaxNamesSize)
 	}
 	return nil
 }
@@ -151,7 +151,11 @@ func (p *Plan) layer(t tree, links []Entry) error {
 		p.Layers = []PlanLayer{{Title: "payload", Entries: append(all, links...)}}
 		return nil
 	}
-	if n := len(p.Layers) + 1; n > spec.MaxLayers {
+	n := len(p.Layers)
+	if p.Format == FormatImage {
+		n++ // that of SHA256SUM
+	}
+	if n > spec.MaxLayers {
 		return refuse(ruleSourceName, "", "pack an image with a single layer", "a layer for each file makes %d layers, %d are permitted", n, spec.MaxLayers)
 	}
 	return nil

@@ -112,7 +112,7 @@ func TestFlattenRefusals(t *testing.T) {
 	for i := range 40 {
 		bomb = append(bomb, fmt.Sprintf("d%d/a -> ../d%d", i, i+1), fmt.Sprintf("d%d/b -> ../d%d", i, i+1))
 	}
-	for i := range spec.MaxLayers {
+	for i := range spec.MaxLayers + 1 {
 		many = append(many, fmt.Sprintf("f%d", i))
 	}
 	for _, tc := range []struct {

@@ -34,7 +34,15 @@ func (p *Plan) arrangeFiles(t tree) error {
 	}
 	p.Files, p.Size = countFiles(p.Layers)
 	p.label(nil)
-	return p.checkNames()
+	if err := p.checkNames(); err != nil {
+		return err
+	}
+	for _, l := range p.Layers {
+		if l.DiskType == "" {
+			p.options.log("neither the name nor the content of %q tells what it is: who finds it by a tag may take it for a disk image, so consider --disktype", l.Title)
+		}
+	}
+	return nil
 }
 
 func errNotFile(source string) error {
