@@ -51,6 +51,12 @@ the same file has, so a registry keeps it once. What the file is, --disktype, is
 found by its name and its first bytes. A disk image that is itself compressed by
 zstd or gzip gets a media type that says so, and Ironic unpacks it.
 
+--index puts what is built into the index at the tag of IMAGE, which is made if it
+does not exist, in the place of the entry for the same platform and os version if
+there is one. Every other entry stays byte for byte. What is built gets a tag of
+its own beside it, TAG-ARCH[VARIANT][-DISKTYPE] as in debian-12-armv7. Builds for
+several platforms may run at once. See "nbpack index --help".
+
 The sources must hold still: if a file changes while it is packed, the build
 fails and nothing is published. The tag of IMAGE is written last.`
 
@@ -72,6 +78,10 @@ const buildExample = `  # Debian's netboot tree, to a registry
   nbpack build --format file --platform linux/amd64 \
       ./netboot/vmlinuz registry.example/netboot:debian-12-vmlinuz
 
+  # several architectures under one tag
+  nbpack build --index --os-name debian --os-version 12 --platform linux/arm64 \
+      ./netboot-arm64 registry.example/netboot:debian-12
+
   # only files with the checksums that their publisher says
   nbpack build --platform linux/amd64 --checksums ./netboot/SHA256SUM \
       ./netboot oci:./layout:test`
@@ -89,6 +99,8 @@ type buildFlags struct {
 	dryRun      bool
 	json        bool
 	digestFile  string
+	index       bool
+	wrap        bool
 	options     pack.Options
 }
 
@@ -125,6 +137,8 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.StringVar(&b.compression, "compression", string(archive.ZstdChunked), "`zstd:chunked|zstd|gzip|none` for the layers of an image")
 	fs.StringArrayVar(&b.labels, "label", nil, "`KEY=VALUE`: add a label to the image (may be repeated)")
 	fs.StringArrayVar(&b.annotations, "annotation", nil, "`KEY=VALUE`: add an annotation to the manifest (may be repeated)")
+	fs.BoolVar(&b.index, "index", false, "put it into the index at the tag of IMAGE, and keep every other entry")
+	fs.BoolVar(&b.wrap, "wrap", false, "with --index, if that tag holds a single image: make it an index with that image as its first entry")
 	fs.BoolVar(&b.dryRun, "dry-run", false, "print what would be packed, write nothing")
 	fs.BoolVar(&b.json, "json", false, "print the result as one JSON object")
 	fs.StringVar(&b.digestFile, "digest-file", "", "write the digest to `FILE` too")
@@ -224,6 +238,9 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	if err != nil {
 		return err
 	}
+	if err := b.parseIndex(args[len(args)-1], dst); err != nil {
+		return err
+	}
 	o := &b.options
 	o.Sources = args[:len(args)-1]
 	o.Log, o.Progress = env.Warn, env.Progress()
@@ -242,10 +259,12 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 		return err
 	}
 	defer client.Close()
-	results, err := pack.Build(cmd.Context(), client, plan, dst)
+	results, into, err := b.inIndex(cmd.Context(), env, client, dst, func() ([]pack.Result, error) {
+		return pack.Build(cmd.Context(), client, plan, dst)
+	})
 	if err != nil {
 		return err
 	}
 	env.StopProgress()
-	return b.report(env, results)
+	return b.report(env, results, into)
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/pack"
 	"github.com/nbpack/nbpack/spec"
@@ -14,11 +16,15 @@ import (
 type buildOutput struct {
 	*pack.Result               // of an image or an artifact
 	Artifacts    []pack.Result `json:"artifacts,omitempty"` // of single files
+	// With --index, the digest of the index, as nbextract calls it, and all
+	// that became of it.
+	IndexDigest digest.Digest `json:"index_digest,omitempty"`
+	Index       *indexOutput  `json:"index,omitempty"`
 }
 
-// report prints the result. Everything is published by now, so a digest file
+// report prints the result; into is the index that it was put into, or nil. Everything is published by now, so a digest file
 // that cannot be written must not hide the digests.
-func (b *buildFlags) report(env *cli.Env, results []pack.Result) error {
+func (b *buildFlags) report(env *cli.Env, results []pack.Result, into *indexOutput) error {
 	var digests, lines strings.Builder
 	for _, r := range results {
 		fmt.Fprintln(&digests, r.Digest)
@@ -28,12 +34,18 @@ func (b *buildFlags) report(env *cli.Env, results []pack.Result) error {
 			fmt.Fprintln(&lines, r.Digest)
 		}
 	}
+	out := buildOutput{Index: into}
+	if into != nil {
+		out.IndexDigest = into.Digest
+	}
 	var err error
 	switch {
 	case b.json && b.options.Format == pack.FormatFile:
-		err = env.JSON(buildOutput{Artifacts: results})
+		out.Artifacts = results
+		err = env.JSON(out)
 	case b.json:
-		err = env.JSON(buildOutput{Result: &results[0]})
+		out.Result = &results[0]
+		err = env.JSON(out)
 	default:
 		_, err = fmt.Fprint(env.Stdout, lines.String())
 	}
