@@ -248,10 +248,10 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	if err != nil {
 		return err
 	}
+	if err := plan.CheckDestination(dst); err != nil {
+		return err
+	}
 	if b.dryRun {
-		if err := plan.CheckDestination(dst); err != nil {
-			return err
-		}
 		return printPlan(env, plan, b.json)
 	}
 	client, err := newClient(env, &b.registry)

@@ -26,6 +26,10 @@ func (b *buildFlags) parseIndex(name string, dst transport.Reference) error {
 			return err
 		}
 	}
+	if !strings.HasSuffix(name, ":"+dst.Tag) {
+		// Whoever leaves the tag out hardly means the index "latest".
+		return cli.WithHint(cli.Usage("--index: %q names no tag", name), "name the tag of the index, as in HOST/REPOSITORY:TAG or oci:DIR:TAG")
+	}
 	b.options.IndexTag = dst.Tag
 	return nil
 }
