@@ -29,7 +29,8 @@ func pullCommand(env *cli.Env) *cobra.Command {
 
 IMAGE is a registry reference (registry.example/netboot:fedora-42, with or
 without docker://), an OCI layout (oci:DIR:TAG), an archive of one
-(oci-archive:FILE) or a directory as skopeo writes it (dir:DIR).
+(oci-archive:FILE), a directory as skopeo writes it (dir:DIR) or an image that
+podman or buildah has here (containers-storage:NAME:TAG).
 
 A tag that did not move and a tree that nobody touched cost one request. A
 managed file that is missing or changed is repaired. Files that nbextract did

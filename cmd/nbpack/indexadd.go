@@ -27,6 +27,7 @@ A SOURCE is an image or artifact of any kind:
   oci:DIR[:TAG]                    in an OCI layout
   oci-archive:FILE[:TAG]           in an OCI layout in a tar file
   dir:DIR                          in a directory of plain files
+  containers-storage:NAME[:TAG]    in the storage of podman
 Of a SOURCE that is an index itself, --platform picks one entry and --all takes
 every one. Bytes and digests stay as they are; nothing is rebuilt or compressed.
 

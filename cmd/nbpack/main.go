@@ -32,6 +32,7 @@ An IMAGE is one of
   oci:DIR[:TAG]                    in an OCI layout
   oci-archive:FILE[:TAG]           in an OCI layout in a tar file
   dir:DIR                          in a directory of plain files
+  containers-storage:NAME[:TAG]    in the storage of podman, only to read
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 content refused; 4 not found;
 130 interrupted.`,

@@ -1,11 +1,13 @@
 // Package transport knows where images live: in registries (docker://), OCI
-// layouts (oci:), archives of layouts (oci-archive:) and directories in the
-// format of containers/image (dir:).
+// layouts (oci:), archives of layouts (oci-archive:), directories in the format
+// of containers/image (dir:) and, to read, the storage that podman and buildah
+// share (containers-storage:).
 //
 // A [Source] reads one image repository. Nothing it hands out is unverified:
 // manifests are returned only when their bytes have the digest, size and media
 // type that were asked for, and blob streams end with a refusal instead of
-// io.EOF when the content was not what the descriptor promised.
+// io.EOF when the content was not what the descriptor promised. The exception is
+// [RangeReader], for callers who know the digests of parts.
 //
 // A [Stage] collects the blobs of an image that is being built, out of sight,
 // and publishes them as the last step. A build that fails or is interrupted

@@ -180,6 +180,53 @@ func TestStorageIndexPulled(t *testing.T) {
 	}
 }
 
+// TestStorageCopy: an index and all that is below it goes to a layout.
+func TestStorageCopy(t *testing.T) {
+	s := newTestStore(t, "vfs")
+	s.build("--manifest", "localhost/list:v1", "--platform", "linux/amd64,linux/arm64")
+	src := s.open("localhost/list:v1")
+	d, err := src.Resolve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := testClient(t, Options{})
+	layout, err := ParseReference("oci:" + filepath.Join(t.TempDir(), "layout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := c.Repository(t.Context(), layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer repo.Close()
+	if err := repo.Copy(t.Context(), src, d); err != nil {
+		t.Fatal(err)
+	}
+	body, mt, err := src.Manifest(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Put(t.Context(), "v1", mt, body, PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	index, err := spec.ParseIndex(mt, body)
+	if err != nil || len(index.Manifests) != 2 {
+		t.Fatalf("%s, %v", body, err)
+	}
+	layout.Tag = "v1"
+	copied, err := c.Source(t.Context(), layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	if again, err := copied.Resolve(t.Context()); err != nil || again.Digest != d.Digest {
+		t.Errorf("%+v, %v, want %s", again, err, d.Digest)
+	}
+	for _, entry := range index.Manifests {
+		s.readManifest(copied, entry)
+	}
+}
+
 // TestStorageDamaged: a file of a layer that was changed makes no layer.
 func TestStorageDamaged(t *testing.T) {
 	s := newTestStore(t, "vfs")

@@ -148,5 +148,5 @@ func (r Reference) storage() (storageName, storageSpec, error) {
 // buildah do that, and what they store need not have the bytes it had before.
 func storageReadOnly(ref Reference) error {
 	return badRef("write to oci:DIR:NAME and load it with podman pull oci:DIR:NAME",
-		"image reference %q: containers-storage: can only be read", ref)
+		"will not write to %q: images are only read from there", ref)
 }
