@@ -62,7 +62,10 @@ type form interface {
 
 // begin prepares one manifest.
 func (b *build) begin(ctx context.Context, c *transport.Client, p planned, dst transport.Reference) error {
-	dst = b.plan.place(p, dst)
+	dst, err := b.plan.place(p, dst)
+	if err != nil {
+		return err
+	}
 	stage, err := c.NewStage(ctx, dst)
 	if err != nil {
 		return fmt.Errorf("preparing %q: %w", dst, err)

@@ -2,23 +2,10 @@ package pack
 
 import (
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/pack/index"
 	"github.com/nbpack/nbpack/spec"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// kindArtifact stands in the tag of a netboot artifact below an index, so that
-// the image of the same files has another one.
-const kindArtifact = "artifact"
-
-// childKind gives what spec.ChildTag calls the kind of a child.
-func childKind(artifactType, diskType string) string {
-	switch artifactType {
-	case spec.ArtifactType:
-		return kindArtifact
-	case spec.FileArtifactType:
-		return diskType
-	}
-	return spec.DiskTypeNetboot
-}
 
 // indexPlatform is the platform of the entry in an index.
 func (o *Options) indexPlatform() spec.Platform {
@@ -31,12 +18,17 @@ func (o *Options) indexPlatform() spec.Platform {
 
 // place gives where a manifest is published: at the destination, or under the
 // tag of its own if the destination is that of its index.
-func (p *Plan) place(m planned, dst transport.Reference) transport.Reference {
-	if p.options.IndexTag != "" {
-		kind := childKind(m.artifactType, m.annotations[spec.AnnotationDiskType])
-		dst.Tag = spec.ChildTag(p.options.IndexTag, p.options.Platform, kind)
+func (p *Plan) place(m planned, dst transport.Reference) (transport.Reference, error) {
+	if p.options.IndexTag == "" {
+		return dst, nil
 	}
-	return dst
+	entry := ocispec.Descriptor{ArtifactType: m.artifactType, Platform: p.options.indexPlatform().OCI()}
+	if disk := m.annotations[spec.AnnotationDiskType]; disk != "" {
+		entry.Annotations = map[string]string{spec.AnnotationDiskType: disk}
+	}
+	var err error
+	dst.Tag, err = index.ChildTag(p.options.IndexTag, entry)
+	return dst, err
 }
 
 // checkIndex refuses destinations that cannot hold an index and its children.
@@ -52,7 +44,10 @@ func (p *Plan) checkIndex(dst transport.Reference) error {
 		return badOption(hint, "%q is not the tag of an index", dst)
 	}
 	for _, m := range p.manifests() {
-		child := p.place(m, dst)
+		child, err := p.place(m, dst)
+		if err != nil {
+			return err
+		}
 		if back, err := transport.ParseReference(child.String()); err != nil || back != child {
 			return badOption("choose a shorter tag for the index", "what goes into the index would have the tag %q, which cannot be written there", child.Tag)
 		}

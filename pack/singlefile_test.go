@@ -167,27 +167,29 @@ func TestSingleFile(t *testing.T) {
 
 // TestChildren publishes every format below one index.
 func TestChildren(t *testing.T) {
-	layout := transport.Reference{Transport: transport.OCI, Name: filepath.Join(t.TempDir(), "out"), Tag: "f42"}
+	layout := transport.Reference{Transport: transport.OCI, Name: filepath.Join(t.TempDir(), "out"), Tag: "test-1"}
 	client := newClient(t)
 	tree := writeTree(t, t.TempDir(), "shimx64.efi", "vmlinuz=kernel")
 	image, artifact := amd64(tree), artifactOptions(tree)
 	arm, files := image, fileOptions(t, "vmlinuz=kernel", "initrd=r", "d.img="+magicQcow2, "d.raw")
 	arm.Platform = spec.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
-	unversioned := arm
+	unversioned, other := arm, image
 	unversioned.OSVersion, unversioned.Platform.Variant = "", "v6"
+	other.OSVersion = "2"
 	type child struct{ tag, diskType, platform string }
 	for _, tc := range []struct {
 		o    Options
 		want []child
 	}{
-		{image, []child{{"f42-amd64", "netboot", "linux(test-1)/amd64"}}},
-		{artifact, []child{{"f42-amd64-artifact", "netboot", "linux(test-1)/amd64"}}},
-		{arm, []child{{"f42-armv7", "netboot", "linux(test-1)/arm/v7"}}},
-		{unversioned, []child{{"f42-armv6", "netboot", "linux/arm/v6"}}},
-		{files, []child{{"f42-amd64-qcow2", "qcow2", "linux(test-1)/amd64"}, {"f42-amd64-raw", "raw", "linux(test-1)/amd64"},
-			{"f42-amd64-ramdisk", "ramdisk", "linux(test-1)/amd64"}, {"f42-amd64-kernel", "kernel", "linux(test-1)/amd64"}}},
+		{image, []child{{"test-1-amd64", "netboot", "linux(test-1)/amd64"}}},
+		{artifact, []child{{"test-1-amd64-artifact", "netboot", "linux(test-1)/amd64"}}},
+		{arm, []child{{"test-1-armv7", "netboot", "linux(test-1)/arm/v7"}}},
+		{unversioned, []child{{"test-1-armv6", "netboot", "linux/arm/v6"}}},
+		{other, []child{{"test-1-amd64-6e84a7f52ab9", "netboot", "linux(test-2)/amd64"}}},
+		{files, []child{{"test-1-amd64-qcow2", "qcow2", "linux(test-1)/amd64"}, {"test-1-amd64-raw", "raw", "linux(test-1)/amd64"},
+			{"test-1-amd64-ramdisk", "ramdisk", "linux(test-1)/amd64"}, {"test-1-amd64-kernel", "kernel", "linux(test-1)/amd64"}}},
 	} {
-		tc.o.IndexTag = "f42"
+		tc.o.IndexTag = "test-1"
 		plan, err := Scan(t.Context(), tc.o)
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +201,7 @@ func TestChildren(t *testing.T) {
 		for i, r := range results {
 			m := readManifest(t, layout.Name, r.Digest)
 			got := child{strings.TrimPrefix(r.Reference, "oci:"+layout.Name+":"), m.Annotations["disktype"], m.Annotations[spec.AnnotationIndexPlatform]}
-			if got != tc.want[i] || m.Annotations[spec.AnnotationIndexTag] != "f42" || r.DiskType != got.diskType {
+			if got != tc.want[i] || m.Annotations[spec.AnnotationIndexTag] != "test-1" || r.DiskType != got.diskType {
 				t.Errorf("%+v, annotations %v, want %+v", r, m.Annotations, tc.want[i])
 			}
 			boot := m.Annotations[spec.LabelVersion] != ""

@@ -2,9 +2,11 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -41,18 +43,45 @@ func AddChildren(ctx context.Context, repo Repository, tag string, children []oc
 		return nil, err
 	}
 	defer unlock()
+	res, err := r.settle(ctx)
+	if err != nil || o.DryRun {
+		return res, err
+	}
 	for _, m := range r.own {
-		// The tag that a build gives its child does not always tell it from
-		// others, such as those of another os.version.
-		kind, _ := kindOf(m.entry)
-		if o.DryRun || m.tag == spec.ChildTag(tag, platformOf(m.entry.Platform), kind) {
-			continue
-		}
-		if err := r.tagMember(ctx, m); err != nil {
+		if err := r.nickname(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	return r.settle(ctx)
+	return res, nil
+}
+
+// nickname gives a child whose tag has a hash the short one, too, unless that
+// is the tag of another child. It counts for nothing; people and scripts like it.
+func (r *run) nickname(ctx context.Context, m *member) error {
+	short := shortTag(r.tag, m.entry)
+	if short == m.tag || m.overtaken || !tagWord.MatchString(strings.TrimPrefix(short, r.tag)) {
+		return nil
+	}
+	d, body, err := r.repo.Get(ctx, short)
+	var none *transport.NotFoundError
+	switch {
+	case errors.As(err, &none):
+	case err != nil:
+		return fmt.Errorf("read tag %q: %w", short, err)
+	case d.Digest == m.digest:
+		return nil
+	default:
+		if c, err := parseChild(r.tag, d, body); err == nil && c != nil && !c.tomb {
+			if own, err := childTag(r.tag, c.entry, c.keys); err == nil && own == short {
+				return nil
+			}
+		}
+	}
+	_, err = r.repo.Put(ctx, short, m.mediaType, m.body, transport.PutOptions{IfMatch: d.Digest})
+	if err != nil && !errors.Is(err, transport.ErrChanged) { // somebody was faster
+		return fmt.Errorf("write tag %q: %w", short, err)
+	}
+	return nil
 }
 
 // Check tells whether the tag names an index that can be added to, or nothing.

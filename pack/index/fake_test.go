@@ -197,7 +197,11 @@ func (f *fakeRepo) push(index, platform, content string) ocispec.Descriptor {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return f.set(spec.ChildTag(index, p, spec.DiskTypeNetboot), ocispec.MediaTypeImageManifest, childOf(f.t, index, platform, content))
+	tag, err := ChildTag(index, ocispec.Descriptor{Platform: p.OCI(), Annotations: map[string]string{annotationDiskType: spec.DiskTypeNetboot}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.set(tag, ocispec.MediaTypeImageManifest, childOf(f.t, index, platform, content))
 }
 
 // entriesOf parses an index.

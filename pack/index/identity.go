@@ -3,7 +3,6 @@ package index
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,7 +17,7 @@ const annotationDiskType = spec.AnnotationDiskType
 type identity struct {
 	platform     spec.Platform
 	artifactType string
-	annotations  string // those that were chosen, in one text
+	annotations  string // those that were chosen: keys and values, each ended by a zero
 }
 
 // identityOf gives the identity of an entry in the index at a tag. keys are the
@@ -32,11 +31,23 @@ func identityOf(index string, d ocispec.Descriptor, keys []string) identity {
 	var text strings.Builder
 	for _, k := range keys {
 		if v := d.Annotations[k]; v != "" {
-			fmt.Fprintf(&text, "%q=%q\n", k, v)
+			text.WriteString(k + "\x00" + v + "\x00")
 		}
 	}
 	id.annotations = text.String()
 	return id
+}
+
+// hash tells identities apart in tags. How it is made is part of the format: the
+// first 12 hex digits of the sha256 of platform, artifactType and the chosen
+// annotations, sorted by key, all of these texts ended by a zero byte.
+func (id identity) hash() string {
+	platform := ""
+	if id.platform != (spec.Platform{}) {
+		platform = id.platform.IndexString()
+	}
+	sum := sha256.Sum256([]byte(platform + "\x00" + id.artifactType + "\x00" + id.annotations))
+	return hex.EncodeToString(sum[:6])
 }
 
 // platformOf gives a platform for comparisons. One that means nothing to boot
@@ -85,6 +96,19 @@ const maxTag = 128
 
 var tagWord = regexp.MustCompile(`^-[A-Za-z0-9]+(?:[-._][A-Za-z0-9]+)*$`)
 
+// ChildTag gives the tag under which a build publishes a child of the index, whose
+// entry will have this platform, artifactType and disktype.
+func ChildTag(index string, entry ocispec.Descriptor) (string, error) {
+	return childTag(index, entry, defaultKeys())
+}
+
+// shortTag gives the tag that people expect. It is that of childTag where that
+// needs no hash; else it only names what was built last.
+func shortTag(index string, d ocispec.Descriptor) string {
+	kind, _ := kindOf(d)
+	return spec.ChildTag(index, platformOf(d.Platform), kind)
+}
+
 // childTag gives the one tag under which a child of the index counts. It
 // follows from the identity alone, and no two identities share one: where
 // architecture, variant and kind do not say all, a hash of the identity does.
@@ -99,8 +123,7 @@ func childTag(index string, d ocispec.Descriptor, keys []string) (string, error)
 		tag = index + "-entry" // odd words of a foreign platform, or none
 	}
 	if !plain || !usual {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", id.platform.IndexString(), id.artifactType, id.annotations))
-		tag += "-" + hex.EncodeToString(sum[:6])
+		tag += "-" + id.hash()
 	}
 	if len(tag) > maxTag {
 		return "", badUse("choose a shorter tag for the index", "%q, the tag of a child of index %q, is longer than %d bytes", tag, index, maxTag)

@@ -117,5 +117,21 @@ func (r *run) bury(ctx context.Context, s *snapshot, entry ocispec.Descriptor) e
 	if err := r.repo.Copy(ctx, t, t.desc); err != nil {
 		return err
 	}
-	return r.tagMember(ctx, &member{wish: wish{tag: tag}, mediaType: t.desc.MediaType, body: raw})
+	tags := []string{tag}
+	if short := shortTag(r.tag, entry); short != tag && slices.ContainsFunc(r.removal, r.named(ctx, short)) {
+		tags = append(tags, short) // nobody shall pull by it what was removed
+	}
+	for _, tag := range tags {
+		if err := r.tagMember(ctx, &member{wish: wish{tag: tag}, mediaType: t.desc.MediaType, body: raw}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// named tells whether an entry names what the tag does. A tag that cannot be read
+// names nothing.
+func (r *run) named(ctx context.Context, tag string) func(ocispec.Descriptor) bool {
+	d, _, err := r.repo.Get(ctx, tag)
+	return func(e ocispec.Descriptor) bool { return err == nil && e.Digest == d.Digest }
 }

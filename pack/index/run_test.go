@@ -303,7 +303,7 @@ func TestRaces(t *testing.T) {
 // TestManyWriters lets writers of one index race in memory, with and without a
 // registry that knows If-Match.
 func TestManyWriters(t *testing.T) {
-	arches := []string{"linux/amd64", "linux/arm64", "linux/arm/v6", "linux/arm/v7", "linux/ppc64le", "linux/s390x", "linux(a-1)/amd64", "linux(a-2)/amd64"}
+	arches := []string{"linux/amd64", "linux(a-2)/arm64", "linux/arm/v6", "linux/arm/v7", "linux/ppc64le", "linux/s390x", "linux(a-1)/amd64", "linux(v1)/arm64"}
 	for _, cas := range []bool{false, true} {
 		for round := range 6 {
 			f := newFakeRepo(t)
@@ -330,6 +330,45 @@ func TestManyWriters(t *testing.T) {
 				t.Errorf("cas %t, round %d: entries %q", cas, round, have)
 			}
 		}
+	}
+}
+
+// TestShortTag has builds of several versions share one architecture: the short
+// tag is that of the version which the index is named after, else of the newest.
+func TestShortTag(t *testing.T) {
+	f := newFakeRepo(t)
+	want := func(d ocispec.Descriptor) {
+		t.Helper()
+		if got := f.tags["v1-amd64"]; got != d.Digest {
+			t.Errorf("v1-amd64 names %s, want %s", got, d.Digest)
+		}
+	}
+	one := f.push("v1", "linux(x-1)/amd64", "one")
+	add(t, f, "v1", one)
+	want(one)
+	two := f.push("v1", "linux(x-2)/amd64", "two")
+	add(t, f, "v1", two)
+	want(two)
+	add(t, f, "v1", two)
+	if _, err := remove(t, f, RemoveOptions{Digest: one.Digest}); err != nil {
+		t.Fatal(err)
+	}
+	want(two)
+	if _, err := remove(t, f, RemoveOptions{Digest: two.Digest}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := spec.ParseManifest(ocispec.MediaTypeImageManifest, f.body("v1-amd64")); err != nil || m.ArtifactType != spec.TombstoneType {
+		t.Errorf("v1-amd64 names %s", f.body("v1-amd64"))
+	}
+	add(t, f, "v1", f.push("v1", "linux(x-1)/amd64", "one"))
+	want(one)
+	plain := f.push("v1", "linux(v1)/amd64", "plain")
+	add(t, f, "v1", plain)
+	want(plain)
+	add(t, f, "v1", f.push("v1", "linux(x-2)/amd64", "two"))
+	want(plain)
+	if n := len(entriesOf(t, f.body("v1"))); n != 3 {
+		t.Errorf("%d entries", n)
 	}
 }
 
