@@ -43,15 +43,15 @@ func TestGolden(t *testing.T) {
 		created     *time.Time
 		want        string
 	}{
-		{archive.ZstdChunked, false, nil, "529c1e97aa9b00a90292b5285468077edbe989137cbd948717541c4fb012abf4"},
-		{archive.ZstdChunked, true, nil, "a7c3dacb0505c6e3878c69beee06912851d8ef55ce3cd5a8ee0b5199f669f661"},
+		{archive.ZstdChunked, false, nil, "fecab927f171da6c6e7ce363c2249e630a4ece646f3d2e578b5f4e67bc43a337"},
+		{archive.ZstdChunked, true, nil, "32a98e77323064d9f88eef5345d31531ba3ec253f97eafab53e2316a8af9395f"},
 		{archive.Zstd, false, nil, "2a80a7d8f8b7e619a71b6fd941d14e0337df9af4a194431cb20d7fe6f124e32c"},
 		{archive.Zstd, true, nil, "18d7e2831b1852b63bd1477676ca5831d440ea48683d8d3c3dadc96a085a7471"},
 		{archive.Gzip, false, nil, "cd9b4986c7388dd0752a565ae0e23389685ce53291e2fdf82fb2e50ec13fb73c"},
 		{archive.Gzip, true, nil, "9a9d218793cc7ec07c9932e448cc9d4c897545adae2b9d38a3b8b9fca5eca563"},
 		{archive.None, false, nil, "4420b854566e5ddd06df366e51e76eff182d85f8a1de89855b64bfdcfa45b79e"},
 		{archive.None, true, nil, "ff21e7c2602330f64758617db283655740131cc0d4f577e9cba7fd298b3ff6df"},
-		{archive.ZstdChunked, false, &epoch, "546ed56bbe8abac996d9c50a1c3e15fc454395359bc2a9efe9cf1e3649e15ba5"},
+		{archive.ZstdChunked, false, &epoch, "84818b8e67cbd5afed4cd230f45dfd73a78de3e668e3bd0f9abdea690d9f3527"},
 	} {
 		t.Run(fmt.Sprintf("%s,%v,%v", tc.compression, tc.perFile, tc.created != nil), func(t *testing.T) {
 			o := amd64(dir)

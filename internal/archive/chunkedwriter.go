@@ -3,21 +3,18 @@ package archive
 import (
 	"archive/tar"
 	"crypto/sha256"
-	"errors"
+	"hash"
 	"hash/crc64"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/vbatts/tar-split/tar/storage"
 )
 
-var errAborted = errors.New("layer was aborted")
-
 // pendingMax bounds the headers that wait for one common frame.
 const pendingMax = 256 << 10
 
-// chunkedEncoder writes a zstd:chunked blob:
+// chunkedStream writes a zstd:chunked blob:
 //
 //	frames of headers and content …  TOC  file table  tar-split  footer
 //
@@ -28,63 +25,30 @@ const pendingMax = 256 << 10
 // footer, which must be the last frame. A client that wants whole files reads the
 // file table and tar-split in one range, one that wants chunks reads all three.
 //
-// The library's writer is not used because it keeps every chunk of the payload in
-// memory and writes times of the table in the local time zone.
-type chunkedEncoder struct {
-	pipe        *io.PipeWriter
-	done        chan struct{}
-	annotations map[string]string // valid after done
-	err         error             // valid after done
-}
-
-func newChunkedEncoder(blob *digestWriter, mean int) (*chunkedEncoder, error) {
-	s, err := newChunkedStream(blob, mean)
-	if err != nil {
-		return nil, err
-	}
-	r, w := io.Pipe()
-	c := &chunkedEncoder{pipe: w, done: make(chan struct{})}
-	go func() {
-		defer close(c.done)
-		c.annotations, c.err = s.encode(r)
-		r.CloseWithError(c.err)
-	}()
-	return c, nil
-}
-
-func (c *chunkedEncoder) Write(p []byte) (int, error) { return c.pipe.Write(p) }
-
-func (c *chunkedEncoder) finish() (map[string]string, error) {
-	c.pipe.Close()
-	<-c.done
-	return c.annotations, c.err
-}
-
-func (c *chunkedEncoder) abort() {
-	c.pipe.CloseWithError(errAborted)
-	<-c.done
-}
-
-// chunkedStream is the state of the one goroutine that encodes.
+// The goroutine of encode cuts the stream and digests whole files, workers digest
+// and compress the chunks, and one more goroutine writes the blob in order and
+// knows where everything lies.
+//
+// The library's writer is not used because it is slow, keeps every chunk of the
+// payload in memory and writes times of the table in the local time zone.
 type chunkedStream struct {
-	out     *digestWriter
-	frames  *zstd.Encoder
-	buf     []byte // last compressed frame
+	// Of the goroutine of encode.
+	frames  *frameWriter
 	pending []byte // headers and padding that wait for a frame
 	chunker *chunker
-	chunks  []chunkRecord // of the current file
-	toc     *tocWriter
-	files   spec.FileTable
+	hash    hash.Hash   // of the current file
+	check   hash.Hash64 // of the current file, as tar-split wants it
 	split   *metaFrame
 	packer  storage.Packer
+
+	// Of the goroutine that gets the frames, then of encode.
+	out    *digestWriter
+	chunks []chunkRecord // of the current file
+	toc    *tocWriter
+	files  spec.FileTable
 }
 
 func newChunkedStream(out *digestWriter, mean int) (*chunkedStream, error) {
-	c := newChunker(mean)
-	frames, err := newZstdEncoder(nil, c.max)
-	if err != nil {
-		return nil, err
-	}
 	toc, err := newTOCWriter()
 	if err != nil {
 		return nil, err
@@ -94,7 +58,8 @@ func newChunkedStream(out *digestWriter, mean int) (*chunkedStream, error) {
 		return nil, err
 	}
 	return &chunkedStream{
-		out: out, frames: frames, chunker: c, toc: toc,
+		out: out, chunker: newChunker(mean), toc: toc,
+		hash: sha256.New(), check: crc64.New(storage.CRCTable),
 		split: split, packer: storage.NewJSONPacker(split),
 		files: spec.FileTable{Version: spec.FileTableVersion, Files: []spec.FileTableEntry{}},
 	}, nil
@@ -102,29 +67,41 @@ func newChunkedStream(out *digestWriter, mean int) (*chunkedStream, error) {
 
 // encode reads the whole tar stream and writes the blob.
 func (c *chunkedStream) encode(r io.Reader) (map[string]string, error) {
-	scan := &tarScanner{r: r}
+	var err error
+	if c.frames, err = newFrameWriter(c.chunker.max, c.put); err != nil {
+		return nil, err
+	}
+	err = c.cut(&tarScanner{r: r})
+	if cerr := c.frames.close(); cerr != nil {
+		err = cerr // what cut noticed of it is less
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.tables()
+}
+
+// cut sends the stream to the frames, piece by piece.
+func (c *chunkedStream) cut(scan *tarScanner) error {
 	for {
 		h, err := scan.next()
 		if err != nil && err != io.EOF {
-			return nil, err
+			return err
 		}
 		if err := c.segment(scan.rawBytes()); err != nil {
-			return nil, err
+			return err
 		}
 		if h == nil {
 			break
 		}
 		if err := c.member(h, scan); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := scan.drain(writerFunc(c.segment)); err != nil {
-		return nil, err
+		return err
 	}
-	if err := c.flush(); err != nil {
-		return nil, err
-	}
-	return c.tables()
+	return c.flush()
 }
 
 // segment takes bytes of the tar stream that are no content.
@@ -142,24 +119,22 @@ func (c *chunkedStream) segment(b []byte) error {
 	return nil
 }
 
-// flush writes the pending headers as one frame.
+// flush sends the pending headers as one frame.
 func (c *chunkedStream) flush() error {
 	if len(c.pending) == 0 {
 		return nil
 	}
-	err := c.frame(c.pending)
+	f, err := c.frames.begin()
+	if err != nil {
+		return err
+	}
+	f.data, f.content = append(f.data, c.pending...), false
 	c.pending = c.pending[:0]
-	return err
+	c.frames.send(f)
+	return nil
 }
 
-// frame compresses data into one frame of its own.
-func (c *chunkedStream) frame(data []byte) error {
-	c.buf = c.frames.EncodeAll(data, c.buf[:0])
-	_, err := c.out.Write(c.buf)
-	return err
-}
-
-// member writes the content of one tar entry and its lines in the tables.
+// member sends the content of one tar entry and notes it in the tables.
 func (c *chunkedStream) member(h *tar.Header, content io.Reader) error {
 	e := newTOCEntry(h)
 	file := storage.Entry{Type: storage.FileType, Size: h.Size}
@@ -168,51 +143,78 @@ func (c *chunkedStream) member(h *tar.Header, content io.Reader) error {
 		if err := c.flush(); err != nil {
 			return err
 		}
-		e.Offset = c.out.size
-		sum, crc, err := c.content(content)
-		if err != nil {
+		if err := c.content(&e, content); err != nil {
 			return err
 		}
-		e.EndOffset = c.out.size
-		e.Digest = sha256Digest(sum)
-		file.Payload = crc
-	} else {
-		c.chunks = c.chunks[:0]
+		file.Payload = c.check.Sum(nil)
 	}
-	if e.Type == tocFile {
-		if err := c.addFile(e); err != nil {
-			return err
-		}
-	}
-	if _, err := c.packer.AddEntry(file); err != nil {
-		return err
-	}
-	return c.toc.add(e, c.chunks)
+	c.frames.mark(&e)
+	_, err := c.packer.AddEntry(file)
+	return err
 }
 
-// content writes the chunks of one file and returns its SHA-256 and the CRC-64
-// by which tar-split recognises it.
-func (c *chunkedStream) content(r io.Reader) (sum, crc []byte, err error) {
-	c.chunks = c.chunks[:0]
-	hash, check := sha256.New(), crc64.New(storage.CRCTable)
+// content sends the chunks of one file.
+func (c *chunkedStream) content(e *tocEntry, r io.Reader) error {
+	c.hash.Reset()
+	c.check.Reset()
+	whole := false
 	for {
 		data, err := c.chunker.next(r)
 		if err == io.EOF {
-			return hash.Sum(nil), check.Sum(nil), nil
+			break
 		}
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		hash.Write(data)
-		check.Write(data)
-		c.chunks = append(c.chunks, chunkRecord{
-			offset: c.out.size, size: int64(len(data)),
-			sum: sha256.Sum256(data), zeros: isZero(data),
-		})
-		if err := c.frame(data); err != nil {
-			return nil, nil, err
+		f, err := c.frames.begin()
+		if err != nil {
+			return err
+		}
+		f.data, f.content = append(f.data, data...), true
+		c.frames.send(f)
+		c.check.Write(data)
+		// The digest of the only chunk is that of the file.
+		if whole = int64(len(data)) == e.Size; !whole {
+			c.hash.Write(data)
 		}
 	}
+	if !whole {
+		e.Digest = sha256Digest(c.hash.Sum(nil))
+	}
+	return nil
+}
+
+// put writes what comes out of the frames: the blob, and what its tables say.
+func (c *chunkedStream) put(s frameStep) error {
+	if s.entry != nil {
+		return c.complete(s.entry)
+	}
+	if s.frame.content {
+		c.chunks = append(c.chunks, chunkRecord{offset: c.out.size, size: int64(len(s.frame.data)), sum: s.frame.sum, zeros: s.frame.zeros})
+	}
+	_, err := c.out.Write(s.frame.out)
+	return err
+}
+
+// complete writes an entry into the tables, whose content, if it has one, was put
+// just before.
+func (c *chunkedStream) complete(e *tocEntry) error {
+	if n := len(c.chunks); n > 0 {
+		e.Offset, e.EndOffset = c.chunks[0].offset, c.out.size
+		if n == 1 {
+			e.Digest = sha256Digest(c.chunks[0].sum[:])
+		}
+	}
+	if e.Type == tocFile {
+		path, err := spec.CleanTarName(e.Name)
+		if err != nil {
+			return err
+		}
+		c.files.Files = append(c.files.Files, spec.FileTableEntry{Path: path, Offset: e.Offset, End: e.EndOffset})
+	}
+	err := c.toc.add(*e, c.chunks)
+	c.chunks = c.chunks[:0]
+	return err
 }
 
 // tables writes everything behind the data.
@@ -223,6 +225,7 @@ func (c *chunkedStream) tables() (map[string]string, error) {
 	if err := c.toc.finish(c.split.digest()); err != nil {
 		return nil, err
 	}
+	c.files.TarSplit = c.split.digest()
 	files, err := encodeFileTable(c.files)
 	if err != nil {
 		return nil, err
@@ -238,11 +241,11 @@ func (c *chunkedStream) tables() (map[string]string, error) {
 		return nil, err
 	}
 	return map[string]string{
-		AnnotationTOCDigest:              c.toc.frame.digest().String(),
+		AnnotationTOCDigest:              toc.Digest.String(),
 		AnnotationTOCPosition:            toc.String() + ":1",
 		AnnotationTarSplitPosition:       split.String(),
 		spec.AnnotationFileTablePosition: table.String(),
-		spec.AnnotationFileTableDigest:   files.digest().String(),
+		spec.AnnotationFileTableDigest:   table.Digest.String(),
 	}, nil
 }
 
@@ -253,14 +256,4 @@ func (f writerFunc) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// addFile notes where the content of a regular file lies.
-func (c *chunkedStream) addFile(e tocEntry) error {
-	path, err := spec.CleanTarName(e.Name)
-	if err != nil {
-		return err
-	}
-	c.files.Files = append(c.files.Files, spec.FileTableEntry{Path: path, Offset: e.Offset, End: e.EndOffset})
-	return nil
 }

@@ -19,7 +19,7 @@ func TestWriterHeap(t *testing.T) {
 	if gib, err := strconv.ParseInt(os.Getenv("NBPACK_TEST_GIB"), 10, 64); err == nil {
 		size = gib << 30
 	}
-	const bound = 64 << 20
+	const bound = 40 << 20
 	content := map[string]func() io.Reader{
 		"zeros":  func() io.Reader { return zeros{} },
 		"random": func() io.Reader { return rand.NewChaCha8(sha256.Sum256(nil)) },

@@ -20,30 +20,32 @@ import (
 // asks every decoder to support.
 const zstdWindow = 8 << 20
 
-var errClosed = errors.New("layer writer is closed")
+var (
+	errClosed  = errors.New("layer writer is closed")
+	errAborted = errors.New("layer was aborted")
+)
 
 // LayerWriter compresses an uncompressed tar stream into a layer blob and
 // describes the result. The blob depends only on the tar stream, the compression
 // and the payload size that was announced, not on the machine.
 //
-// Exactly one of Close and Abort must be called.
+// The stream is digested in one goroutine and compressed in another; zstd:chunked
+// has some more. Exactly one of Close and Abort must be called, and ends them all.
 type LayerWriter struct {
 	compression Compression
-	encoder     encoder
-	diff        hash.Hash
+	pipe        *hashPipe
 	size        int64
 	blob        *digestWriter
 	closed      bool
+
+	encoded     chan struct{}     // closed when the encoder has ended
+	annotations map[string]string // valid after encoded
+	err         error             // valid after encoded
 }
 
-// encoder is what the codecs have in common.
-type encoder interface {
-	io.Writer
-	// finish flushes everything and returns the annotations of the layer.
-	finish() (map[string]string, error)
-	// abort releases what the encoder holds, giving no result.
-	abort()
-}
+// encoder reads a tar stream to its end, writes the blob and returns the
+// annotations of the layer.
+type encoder func(r io.Reader) (map[string]string, error)
 
 // LayerOption adjusts a [LayerWriter].
 type LayerOption func(*layerOptions)
@@ -64,48 +66,69 @@ func NewLayerWriter(w io.Writer, c Compression, opts ...LayerOption) (*LayerWrit
 		opt(&o)
 	}
 	blob := &digestWriter{w: w, hash: sha256.New()}
-	enc, err := newEncoder(blob, c, o)
+	encode, err := newEncoder(blob, c, o)
 	if err != nil {
 		return nil, fmt.Errorf("start %s layer: %w", c, err)
 	}
-	return &LayerWriter{compression: c, encoder: enc, diff: sha256.New(), blob: blob}, nil
+	l := &LayerWriter{compression: c, pipe: newHashPipe(true), blob: blob, encoded: make(chan struct{})}
+	go func() {
+		defer close(l.encoded)
+		l.annotations, l.err = encode(l.pipe)
+		l.pipe.closeRead(l.err)
+	}()
+	return l, nil
 }
 
 func newEncoder(blob *digestWriter, c Compression, o layerOptions) (encoder, error) {
 	switch c {
 	case None:
-		return plainEncoder{nopCloser{blob}}, nil
+		return plainEncoder(nopCloser{blob}), nil
 	case Gzip:
 		z := gzip.NewWriter(blob)
 		// No name, no time, unknown operating system. The time has to be set:
 		// this package writes the zero time.Time as one in 2042.
 		z.ModTime = time.Unix(0, 0)
-		return plainEncoder{z}, nil
+		return plainEncoder(z), nil
 	case Zstd:
-		z, err := newZstdEncoder(blob, zstdWindow)
-		return plainEncoder{z}, err
+		z, err := newZstdEncoder(blob, zstd.SpeedBetterCompression, zstdWindow, 1)
+		return plainEncoder(z), err
 	case ZstdChunked:
-		return newChunkedEncoder(blob, meanChunkSize(o.payloadSize))
+		s, err := newChunkedStream(blob, meanChunkSize(o.payloadSize))
+		if err != nil {
+			return nil, err
+		}
+		return s.encode, nil
 	}
 	return nil, fmt.Errorf("unknown compression %q", string(c))
 }
 
-// newZstdEncoder pins everything that could make the output depend on the
-// machine. One worker also means that no goroutine has to be joined.
-func newZstdEncoder(w io.Writer, window int) (*zstd.Encoder, error) {
+// newZstdEncoder pins everything that could make the output depend on the machine.
+// A stream takes one worker; more of them are for independent frames.
+func newZstdEncoder(w io.Writer, level zstd.EncoderLevel, window, workers int) (*zstd.Encoder, error) {
 	return zstd.NewWriter(w,
-		zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
-		zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderLevel(level),
+		zstd.WithEncoderConcurrency(workers),
 		zstd.WithWindowSize(window))
 }
 
-// Write takes the next bytes of the tar stream.
+// plainEncoder is a codec that makes no annotations. How the stream arrives in
+// pieces does not change what these codecs write.
+func plainEncoder(z io.WriteCloser) encoder {
+	return func(r io.Reader) (map[string]string, error) {
+		if _, err := io.Copy(writerOnly{z}, r); err != nil {
+			return nil, err
+		}
+		return map[string]string{}, z.Close()
+	}
+}
+
+// Write takes the next bytes of the tar stream. An error in compressing what came
+// before may be returned here or by Close.
 func (l *LayerWriter) Write(p []byte) (int, error) {
 	if l.closed {
 		return 0, errClosed
 	}
-	n, err := l.encoder.Write(p)
-	l.diff.Write(p[:n])
+	n, err := l.pipe.Write(p)
 	l.size += int64(n)
 	if err != nil {
 		return n, fmt.Errorf("write %s layer: %w", l.compression, err)
@@ -120,38 +143,35 @@ func (l *LayerWriter) Close() (ocispec.Descriptor, digest.Digest, error) {
 	if l.closed {
 		return ocispec.Descriptor{}, "", errClosed
 	}
-	l.closed = true
-	annotations, err := l.encoder.finish()
-	if err != nil {
-		return ocispec.Descriptor{}, "", fmt.Errorf("finish %s layer: %w", l.compression, err)
+	l.end(nil)
+	if l.err != nil {
+		return ocispec.Descriptor{}, "", fmt.Errorf("finish %s layer: %w", l.compression, l.err)
 	}
-	annotations[spec.AnnotationUncompressedSize] = strconv.FormatInt(l.size, 10)
+	l.annotations[spec.AnnotationUncompressedSize] = strconv.FormatInt(l.size, 10)
 	desc := ocispec.Descriptor{
 		MediaType:   l.compression.MediaType(),
 		Digest:      l.blob.digest(),
 		Size:        l.blob.size,
-		Annotations: annotations,
+		Annotations: l.annotations,
 	}
-	return desc, digest.NewDigest(digest.SHA256, l.diff), nil
+	return desc, l.pipe.digest(), nil
 }
 
 // Abort gives the layer up and releases what it holds. It waits for a Write to
 // the underlying writer that is still running. After Close it does nothing.
 func (l *LayerWriter) Abort() {
 	if !l.closed {
-		l.closed = true
-		l.encoder.abort()
+		l.end(errAborted)
 	}
 }
 
-// plainEncoder is a codec that makes no annotations and runs in its caller.
-type plainEncoder struct{ io.WriteCloser }
-
-func (e plainEncoder) finish() (map[string]string, error) {
-	return map[string]string{}, e.Close()
+// end lets the encoder and the digest come to their end.
+func (l *LayerWriter) end(err error) {
+	l.closed = true
+	l.pipe.closeWrite(err)
+	<-l.encoded
+	l.pipe.digest()
 }
-
-func (plainEncoder) abort() {}
 
 type nopCloser struct{ io.Writer }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -50,6 +51,27 @@ func pattern(n int, seed uint64) []byte {
 		b[i] = byte(seed >> 56)
 	}
 	return b
+}
+
+// random is data that does not compress, always the same.
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
+	return b
+}
+
+// tarOf is a payload of one file.
+func tarOf(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := NewTarWriter(&b, time.Time{})
+	if _, err := w.File("image", int64(len(content)), bytes.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func payloadBytes(t testing.TB, modTime time.Time) []byte {

@@ -103,12 +103,16 @@ type metaFrame struct {
 	size int64
 }
 
-// metaWindow suffices for tables and saves memory: two are open all the time.
-const metaWindow = 512 << 10
+// Tables are mostly digests, in which no encoder finds anything: the smallest window
+// and the fastest level make the smallest tables, and take the least memory.
+const (
+	metaWindow = 128 << 10
+	metaLevel  = zstd.SpeedFastest
+)
 
 func newMetaFrame() (*metaFrame, error) {
 	f := &metaFrame{}
-	z, err := newZstdEncoder(&f.data, metaWindow)
+	z, err := newZstdEncoder(&f.data, metaLevel, metaWindow, 1)
 	f.zstd = z
 	return f, err
 }
