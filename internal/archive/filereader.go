@@ -53,8 +53,9 @@ func NewFileReader(ctx context.Context, r io.Reader, codec spec.Codec, desc ocis
 }
 
 // FilePromise gives the digest and the size of the file in a blob as desc has
-// them in its annotations; empty and -1 where it does not say. What is neither a
-// digest nor a number of bytes is refused.
+// them in its annotations; empty and -1 where it does not say, and where they are
+// about the blob itself: a publisher who was given a compressed file knows no
+// other. What is neither a digest nor a number of bytes is refused.
 func FilePromise(desc ocispec.Descriptor) (ocispec.Descriptor, error) {
 	promise := ocispec.Descriptor{Size: -1}
 	if s, ok := desc.Annotations[spec.AnnotationSrcDigest]; ok {
@@ -70,6 +71,9 @@ func FilePromise(desc ocispec.Descriptor) (ocispec.Descriptor, error) {
 			return promise, spec.Refuse(spec.RuleLayerSize, spec.AnnotationSrcSize, "%q is not a number of bytes", s)
 		}
 		promise.Size = n
+	}
+	if promise.Digest != "" && promise.Digest == desc.Digest {
+		return ocispec.Descriptor{Size: -1}, nil
 	}
 	return promise, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ func TestFileReader(t *testing.T) {
 		{"sha256", zstd, spec.CodecZstd, map[string]string{spec.AnnotationSrcSize: "80000", spec.AnnotationSrcDigest: sha256}, ""},
 		{"sha512", gz, spec.CodecGzip, map[string]string{spec.AnnotationSrcDigest: sha512}, ""},
 		{"plain with proof", data, spec.CodecNone, map[string]string{spec.AnnotationSrcDigest: sha256}, ""},
+		{"about the blob itself", gz, spec.CodecGzip, map[string]string{spec.AnnotationSrcSize: fmt.Sprint(len(gz)), spec.AnnotationSrcDigest: digest.FromBytes(gz).String()}, ""},
 		{"plain with another digest", data[1:], spec.CodecNone, map[string]string{spec.AnnotationSrcDigest: sha256}, spec.RuleDigest},
 		{"plain with another size", data, spec.CodecNone, size("79999"), spec.RuleLayerSize},
 		{"another digest", gz, spec.CodecGzip, map[string]string{spec.AnnotationSrcDigest: digest.FromString("x").String()}, spec.RuleDigest},
@@ -49,7 +51,7 @@ func TestFileReader(t *testing.T) {
 		{"something behind it", append(bytes.Clone(gz), "tail"...), spec.CodecGzip, nil, spec.RuleLayerStream},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			desc := ocispec.Descriptor{Size: int64(len(tt.blob)), Annotations: tt.notes}
+			desc := ocispec.Descriptor{Digest: digest.FromBytes(tt.blob), Size: int64(len(tt.blob)), Annotations: tt.notes}
 			var got bytes.Buffer
 			f, err := NewFileReader(t.Context(), bytes.NewReader(tt.blob), tt.codec, desc)
 			if err == nil {
