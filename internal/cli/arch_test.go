@@ -20,7 +20,7 @@ func arrows() map[string][]string {
 		ociindex:        {"spec"},
 		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
-		"pack":          {"spec", archive, ociindex, transport, "pack/index"},
+		"pack":          {"spec", archive, ociindex, transport},
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, bootdir},
 		"cmd/nbpack":    {"spec", archive, ociindex, transport, cli, "pack", "pack/index"},

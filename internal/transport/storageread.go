@@ -1,4 +1,4 @@
-//go:build linux && containers_image_openpgp
+//go:build linux && containers_image_openpgp && (!cgo || exclude_graphdriver_btrfs)
 
 package transport
 

@@ -1,4 +1,4 @@
-//go:build !linux || !containers_image_openpgp
+//go:build !linux || !containers_image_openpgp || (cgo && !exclude_graphdriver_btrfs)
 
 package transport
 
@@ -8,7 +8,7 @@ import (
 )
 
 // storagePool is empty where container storage cannot be read: the library for
-// it needs Linux, and without the tag C headers.
+// it needs Linux, and C headers unless tags say otherwise.
 type storagePool struct{}
 
 func (*storagePool) close() error { return nil }
@@ -31,5 +31,5 @@ func (e *noStorageError) Error() string {
 
 // Hint names two ways around it.
 func (e *noStorageError) Hint() string {
-	return "build it for Linux with the tag containers_image_openpgp, or copy the image to a layout: podman push NAME oci:DIR:NAME"
+	return "build it for Linux with CGO_ENABLED=0 and the tag containers_image_openpgp, or copy the image to a layout: podman push NAME oci:DIR:NAME"
 }
