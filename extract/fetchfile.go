@@ -57,12 +57,11 @@ type replacement struct {
 
 // newReplacement looks at the file and changes nothing.
 func newReplacement(path string) (*replacement, error) {
-	st, err := os.Lstat(path)
-	if err == nil && st.Mode()&fs.ModeSymlink != 0 {
-		if path, err = filepath.EvalSymlinks(path); err == nil {
-			st, err = os.Lstat(path)
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); err == nil {
+			return nil, fmt.Errorf("output %q is a link to nothing", path)
 		}
-	} else if errors.Is(err, fs.ErrNotExist) {
 		return &replacement{path: path}, nil
 	}
 	if err != nil {
@@ -70,6 +69,9 @@ func newReplacement(path string) (*replacement, error) {
 	}
 	if !st.Mode().IsRegular() {
 		return nil, fmt.Errorf("output %q is no regular file, and will not be replaced by one", path)
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, fmt.Errorf("look for the output file: %w", err)
 	}
 	return &replacement{path: path, old: st}, nil
 }
