@@ -21,14 +21,10 @@ func (b *buildFlags) parseIndex(name string, dst transport.Reference) error {
 		}
 		return nil
 	}
-	if dst.Tag == "" || dst.Digest != "" {
+	if dst.Transport == transport.Docker || dst.Transport == transport.OCI { // the plan refuses others
 		if _, err := parseIndexReference(name); err != nil {
 			return err
 		}
-	}
-	if !strings.HasSuffix(name, ":"+dst.Tag) {
-		// Whoever leaves the tag out hardly means the index "latest".
-		return cli.WithHint(cli.Usage("--index: %q names no tag", name), "name the tag of the index, as in HOST/REPOSITORY:TAG or oci:DIR:TAG")
 	}
 	b.options.IndexTag = dst.Tag
 	return nil

@@ -20,8 +20,8 @@ and whatever else it says. They may run at the same time as others that write th
 index; docs/indexes.md says what is guaranteed then.
 
 An INDEX is
-  docker://HOST/REPOSITORY[:TAG]   in a registry; "docker://" may be left out
-  oci:DIR:TAG                      in an OCI layout
+  docker://HOST/REPOSITORY:TAG   in a registry; "docker://" may be left out
+  oci:DIR:TAG                    in an OCI layout
 
 The identity of an entry is its platform (os, architecture, variant, os.version),
 its artifactType, and its disktype or the annotations that --identity names. An
@@ -82,8 +82,9 @@ func parseIndexReference(name string) (transport.Reference, error) {
 		return ref, err
 	case ref.Digest != "":
 		return ref, cli.WithHint(cli.Usage("%q names content, which never changes, and not an index under a tag", name), "leave the digest out")
-	case ref.Tag == "" && ref.Transport == transport.OCI:
-		return ref, cli.WithHint(cli.Usage("%q names a layout and not an index in it", name), "write oci:DIR:TAG")
+	case ref.Tag == "" || !strings.HasSuffix(name, ":"+ref.Tag):
+		// Whoever leaves the tag out hardly means the index "latest".
+		return ref, cli.WithHint(cli.Usage("%q names no tag", name), "name the tag of the index, as in HOST/REPOSITORY:TAG or oci:DIR:TAG")
 	}
 	return ref, nil
 }
@@ -133,7 +134,7 @@ func (f *indexFlags) report(env *cli.Env, ref transport.Reference, r *index.Resu
 }
 
 func changeLine(c index.Change) string {
-	line := fmt.Sprintf("%-8s", c.Action)
+	line := string(c.Action)
 	for _, word := range []string{c.Platform, c.DiskType, c.ArtifactType, c.Digest.String()} {
 		if word != "" {
 			line += " " + word

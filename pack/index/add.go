@@ -210,7 +210,7 @@ func pick(ctx context.Context, src Source, o *AddOptions) ([]*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if leaves, err = choose(src.Name, leaves, o); err != nil {
+	if leaves, err = choose(leaves, o); err != nil {
 		return nil, err
 	}
 	var all []*content
@@ -270,7 +270,7 @@ func leavesOf(ctx context.Context, src transport.Source, d ocispec.Descriptor, r
 }
 
 // choose keeps the leaves that the options ask for.
-func choose(name string, leaves []ocispec.Descriptor, o *AddOptions) ([]ocispec.Descriptor, error) {
+func choose(leaves []ocispec.Descriptor, o *AddOptions) ([]ocispec.Descriptor, error) {
 	if o.All {
 		return leaves, nil
 	}
@@ -289,7 +289,7 @@ func choose(name string, leaves []ocispec.Descriptor, o *AddOptions) ([]ocispec.
 	case 1:
 		return []ocispec.Descriptor{leaves[at[0]]}, nil
 	case 0:
-		return nil, notFound(name, "entry for "+o.Platform.String(), leaves)
+		return nil, noEntry("no entry for "+o.Platform.IndexString(), leaves)
 	}
 	var found []ocispec.Descriptor
 	for _, i := range at {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 
-	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -120,13 +119,4 @@ func list(entries []ocispec.Descriptor) string {
 		s += shown(d)
 	}
 	return s
-}
-
-// notFound is an entry that an index does not have.
-func notFound(index, what string, entries []ocispec.Descriptor) error {
-	e := &transport.NotFoundError{Ref: index, What: what}
-	for _, d := range entries {
-		e.Have = append(e.Have, shown(d))
-	}
-	return e
 }

@@ -138,6 +138,20 @@ func badUse(hint, format string, a ...any) error {
 	return &usageError{fmt.Sprintf(format, a...), hint}
 }
 
+// missingError is an index, or an entry, that is not there.
+type missingError struct{ msg string }
+
+func (e *missingError) Error() string { return e.msg }
+func (e *missingError) ExitCode() int { return 4 }
+
+// noEntry says that an index lacks an entry, and lists what it has instead.
+func noEntry(what string, have []ocispec.Descriptor) error {
+	if len(have) == 0 {
+		return &missingError{"the index has " + what + ": it is empty"}
+	}
+	return &missingError{"the index has " + what + "; it has " + list(have)}
+}
+
 // lostRaceError ends a run that was overtaken again and again.
 type lostRaceError struct {
 	tag    string

@@ -2,10 +2,10 @@ package index
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
-	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -43,9 +43,9 @@ func Remove(ctx context.Context, repo Repository, tag string, o RemoveOptions) (
 		return nil, err
 	}
 	if s.raw == nil {
-		return nil, &transport.NotFoundError{Ref: tag, What: "index"}
+		return nil, &missingError{fmt.Sprintf("there is no index %q", tag)}
 	}
-	entry, err := selectOne(tag, s, &o)
+	entry, err := selectOne(s, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func Remove(ctx context.Context, repo Repository, tag string, o RemoveOptions) (
 }
 
 // selectOne finds the one entry that the options describe.
-func selectOne(tag string, s *snapshot, o *RemoveOptions) (ocispec.Descriptor, error) {
+func selectOne(s *snapshot, o *RemoveOptions) (ocispec.Descriptor, error) {
 	var all, found []ocispec.Descriptor
 	for i := range s.doc.Len() {
 		d, _ := s.doc.Entry(i)
@@ -69,10 +69,10 @@ func selectOne(tag string, s *snapshot, o *RemoveOptions) (ocispec.Descriptor, e
 	case 1:
 		return found[0], nil
 	case 0:
-		return ocispec.Descriptor{}, notFound(tag, "such an entry", all)
+		return ocispec.Descriptor{}, noEntry("no such entry", all)
 	}
 	return ocispec.Descriptor{}, badUse("say which one with --digest, --artifact-type or --annotation",
-		"%d entries of index %q are like that: %s", len(found), tag, list(found))
+		"%d entries are like that: %s", len(found), list(found))
 }
 
 func (o *RemoveOptions) matches(d ocispec.Descriptor) bool {
@@ -106,6 +106,7 @@ func (r *run) bury(ctx context.Context, s *snapshot, entry ocispec.Descriptor) e
 		}
 	}
 	tag, err := childTag(r.tag, entry, keys)
+	r.buried = tag
 	if err != nil || r.o.DryRun {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/nbpack/nbpack/internal/ociindex"
-	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -140,7 +139,7 @@ func TestRemoveOfNewerChild(t *testing.T) {
 func TestRemoveFromNothing(t *testing.T) {
 	f := newFakeRepo(t)
 	_, err := remove(t, f, RemoveOptions{Digest: digest.FromString("x")})
-	var none *transport.NotFoundError
+	var none *missingError
 	if !errors.As(err, &none) {
 		t.Errorf("error %v", err)
 	}

@@ -31,6 +31,7 @@ type run struct {
 
 	own     []*member
 	removal []ocispec.Descriptor // entries that this run takes out
+	buried  string               // the child tag of the first of them
 	kids    children
 	past    history
 	spared  map[entryKey]bool // removed once, and since added again by others
@@ -184,9 +185,11 @@ func (r *run) compute(ctx context.Context, s *snapshot) (*edit, error) {
 	t := target{index: r.tag, past: &r.past, log: r.o.log}
 	for i := range s.kids {
 		k := &s.kids[i]
-		if k.tomb {
+		switch {
+		case k.tomb:
 			t.dead = append(t.dead, k.removed...)
-		} else {
+		case r.o.DryRun && k.tag == r.buried: // would be a tombstone now
+		default:
 			t.live = append(t.live, wish{tag: k.tag, entry: k.entry, keys: k.keys})
 		}
 	}
