@@ -2,7 +2,9 @@ package extract
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport"
 )
 
 // codeOf gives the exit code of an error as the commands do.
@@ -320,4 +324,53 @@ func TestCompression(t *testing.T) {
 			t.Errorf("%s: %+v, %v", mediaType, result, err)
 		}
 	}
+}
+
+// memSource is a Source that holds manifests only.
+type memSource struct {
+	top  ocispec.Descriptor
+	docs map[digest.Digest][]byte
+}
+
+func (m *memSource) Resolve(context.Context) (ocispec.Descriptor, error) { return m.top, nil }
+func (m *memSource) Usage() transport.Usage                              { return transport.Usage{} }
+func (m *memSource) Scheme() string                                      { return "" }
+func (m *memSource) Close() error                                        { return nil }
+
+func (m *memSource) Blob(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+	return nil, errors.New("no blobs")
+}
+
+func (m *memSource) Manifest(_ context.Context, d ocispec.Descriptor) ([]byte, string, error) {
+	if b, ok := m.docs[d.Digest]; ok {
+		return b, d.MediaType, nil
+	}
+	return nil, "", &transport.NotFoundError{What: d.Digest.String()}
+}
+
+// FuzzFileDecision: any index gives an entry of it, for the right architecture
+// and of a disktype that is meant for Ironic, or an error.
+func FuzzFileDecision(f *testing.F) {
+	child := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"a/b",` +
+		`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2},` +
+		`"layers":[{"mediaType":"a/b","digest":"` + digest.FromString("x").String() + `","size":1}]}`)
+	entry := `{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"` + digest.FromBytes(child).String() + `","size":1,`
+	f.Add(`{"schemaVersion":2,"manifests":[`+entry+`"annotations":{"disktype":"raw"},"platform":{"architecture":"amd64","os":"linux"}}]}`, "x86_64", "http")
+	f.Add(`{"schemaVersion":2,"manifests":[`+entry+`"annotations":null,"platform":null},`+entry+`"artifactType":"a/b"}]}`, "", "local")
+	f.Add(`{"schemaVersion":2,"manifests":null}`, "arm64", "local")
+	f.Fuzz(func(t *testing.T, index, arch, source string) {
+		src := &memSource{docs: map[digest.Digest][]byte{digest.FromBytes(child): child, digest.FromString(index): []byte(index)}}
+		src.top = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromString(index), Size: int64(len(index))}
+		quiet := func(string, ...any) {}
+		choice, err := (&fileResolver{src: src, arch: arch, source: source, log: quiet, warn: quiet}).resolve(t.Context())
+		if err != nil {
+			return
+		}
+		if !strings.Contains(index, choice.manifest.Encoded()) || !sameArch(arch, choice.arch) {
+			t.Errorf("chose %+v", choice)
+		}
+		if !slices.Contains([]string{"", "raw", "applehv", "qcow2", "qemu"}, choice.disktype) || choice.bootc != (choice.layer.Digest == "") {
+			t.Errorf("chose %+v", choice)
+		}
+	})
 }
