@@ -13,17 +13,50 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 )
 
-const (
-	// maxBreaks is how often a download may break before it is given up …
-	maxBreaks = 5
-	// … and progress is what makes a new start: a bad line over which
-	// something comes is better than none.
-	progress = 8 << 20
-)
+// Resumer is a [Source] that can go on with a blob whose beginning an earlier
+// run has kept.
+type Resumer interface {
+	// ResumeBlob is as Blob, but streams have first, hashing it anew, and asks
+	// for the rest only. have may hold everything, which takes no request; an
+	// error on reading it ends it. When have was not the beginning of the blob
+	// the stream ends with a *spec.Refusal, and Blob is the way left.
+	ResumeBlob(ctx context.Context, d ocispec.Descriptor, have io.Reader) (io.ReadCloser, error)
+}
+
+// Resume is the ResumeBlob method of src. Where it has none it is Blob: a
+// source that does not lie behind a network has nothing to resume.
+func Resume(ctx context.Context, src Source, d ocispec.Descriptor, have io.Reader) (io.ReadCloser, error) {
+	if r, ok := src.(Resumer); ok {
+		return r.ResumeBlob(ctx, d, have)
+	}
+	return src.Blob(ctx, d)
+}
 
 // Blob implements Source. The `urls` of a descriptor are never followed: they
 // would let an image choose what this machine connects to.
 func (r *registrySource) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	b, err := r.newBlobStream(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.connect(); err != nil {
+		b.cancel()
+		return nil, fmt.Errorf("fetch blob from %q: %w", r.s.ref, err)
+	}
+	return newVerifyReader(b, d), nil
+}
+
+// ResumeBlob implements Resumer.
+func (r *registrySource) ResumeBlob(ctx context.Context, d ocispec.Descriptor, have io.Reader) (io.ReadCloser, error) {
+	b, err := r.newBlobStream(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	b.have = have
+	return newVerifyReader(b, d), nil
+}
+
+func (r *registrySource) newBlobStream(ctx context.Context, d ocispec.Descriptor) (*blobStream, error) {
 	if err := checkDescriptor(d, false); err != nil {
 		return nil, err
 	}
@@ -36,12 +69,7 @@ func (r *registrySource) Blob(ctx context.Context, d ocispec.Descriptor) (io.Rea
 		return nil, err
 	}
 	ctx, cancel := r.bound(ctx)
-	b := &blobStream{r: r, ctx: ctx, cancel: cancel, d: d, eps: eps}
-	if err := b.connect(); err != nil {
-		cancel()
-		return nil, fmt.Errorf("fetch blob from %q: %w", r.s.ref, err)
-	}
-	return newVerifyReader(b, d), nil
+	return &blobStream{r: r, ctx: ctx, cancel: cancel, d: d, eps: eps}, nil
 }
 
 // blobStream downloads a blob and goes on where a connection broke. It does
@@ -53,11 +81,11 @@ type blobStream struct {
 	d      ocispec.Descriptor
 	eps    []*endpoint // those not given up yet
 
-	body    io.ReadCloser
-	off     int64 // bytes delivered
-	breaks  int
-	since   int64 // off at the last break
-	noRange bool  // this endpoint answered a range with something else
+	have     io.Reader // the beginning, from an earlier run; nil when used up
+	body     io.ReadCloser
+	off      int64 // bytes delivered
+	patience patience
+	noRange  bool // this endpoint answered a range with something else
 }
 
 // connect opens the body at the current offset, on the first endpoint that
@@ -112,10 +140,9 @@ func (b *blobStream) begin(resp *http.Response) error {
 		}
 		return nil
 	case http.StatusPartialContent:
-		var from, to, total int64
 		h := resp.Header.Get("Content-Range")
-		n, _ := fmt.Sscanf(h, "bytes %d-%d/%d", &from, &to, &total)
-		if n < 2 || b.off == 0 || from != b.off || to != b.d.Size-1 || n == 3 && total != b.d.Size {
+		r, err := parseContentRange(h)
+		if err != nil || b.off == 0 || r.from != b.off || r.to != b.d.Size || r.total >= 0 && r.total != b.d.Size {
 			b.noRange = true
 			return fmt.Errorf("%w: asked for bytes from %d, got %q", errBroken, b.off, h)
 		}
@@ -135,7 +162,13 @@ func (b *blobStream) Read(p []byte) (int, error) {
 		if err := cmp.Or(b.ctx.Err(), b.r.done.Err()); err != nil {
 			return 0, err
 		}
+		if n := b.recall(p); n > 0 {
+			return n, nil
+		}
 		if b.body == nil {
+			if b.off > 0 && b.off == b.d.Size {
+				return 0, io.EOF // all of it was there
+			}
 			err := b.connect()
 			if errors.Is(err, errBroken) {
 				if err := b.broke(err); err != nil {
@@ -167,20 +200,25 @@ func (b *blobStream) Read(p []byte) (int, error) {
 	}
 }
 
-// broke notes a break and waits before the next connection.
+// recall reads what an earlier run has kept. Where that cannot be read any
+// more, the network goes on.
+func (b *blobStream) recall(p []byte) int {
+	for b.have != nil {
+		n, err := b.have.Read(p)
+		b.off += int64(n)
+		if err != nil {
+			b.have = nil
+		}
+		if n > 0 {
+			b.r.s.c.progress(short(b.d.Digest), min(b.off, b.d.Size), b.d.Size)
+			return n
+		}
+	}
+	return 0
+}
+
 func (b *blobStream) broke(cause error) error {
-	if b.off-b.since >= progress {
-		b.breaks = 0
-	}
-	b.since = b.off
-	b.breaks++
-	if err := b.ctx.Err(); err != nil {
-		return err
-	}
-	if b.breaks > maxBreaks {
-		return fmt.Errorf("fetch blob %s: gave up after %d breaks: %w", b.d.Digest, maxBreaks, cause)
-	}
-	return b.r.s.c.backoff(b.ctx, b.breaks, cause)
+	return b.patience.broke(b.ctx, b.r.s.c, b.d.Digest, b.off, cause)
 }
 
 // Close implements io.Closer.

@@ -24,6 +24,8 @@ type Client struct {
 	http *http.Client
 	// tokens is keyed by repository, since credentials can be, too.
 	tokens auth.Cache
+	// habits knows by host what became of requests for ranges (habit).
+	habits sync.Map
 
 	mu         sync.Mutex
 	transports map[transportKey]*http.Transport

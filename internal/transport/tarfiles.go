@@ -99,7 +99,13 @@ func (t *tarFiles) open(name string) (io.ReadCloser, int64, error) {
 	if !ok {
 		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	return io.NopCloser(io.NewSectionReader(s, 0, s.Size())), s.Size(), nil
+	return section{io.NewSectionReader(s, 0, s.Size())}, s.Size(), nil
 }
+
+// section is a file in the archive, which can also be read at offsets.
+type section struct{ *io.SectionReader }
+
+// Close implements io.Closer: the archive stays open.
+func (section) Close() error { return nil }
 
 func (t *tarFiles) Close() error { return t.file.Close() }

@@ -1,0 +1,233 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/docker/reference"
+)
+
+// habit is what a server turned out to do with ranges. It is remembered for a
+// run, so that the same useless request is sent once.
+type habit int
+
+const (
+	rangesSingle habit = iota + 1 // one at a time
+	rangesNone                    // ignores them
+)
+
+// errNoPart says that an endpoint does not give the part that it was asked for.
+var errNoPart = errors.New("no such part")
+
+// BlobRanges implements RangeReader.
+func (r *registrySource) BlobRanges(ctx context.Context, d ocispec.Descriptor, ranges []Range, f func(i int, r io.Reader) error) error {
+	if err := checkRanges(d, ranges); err != nil {
+		return err
+	}
+	if len(ranges) == 0 {
+		return nil
+	}
+	named, err := reference.WithDigest(reference.TrimNamed(r.named), d.Digest)
+	if err != nil {
+		return fmt.Errorf("fetch parts of a blob: %w", err)
+	}
+	eps, err := r.s.endpoints(named)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := r.bound(ctx)
+	defer cancel()
+	s := &rangeStream{r: r, ctx: ctx, d: d, eps: eps, ranges: ranges}
+	for _, part := range ranges {
+		s.total += part.Length
+	}
+	defer s.disconnect()
+	for i := range ranges {
+		s.at, s.off = i, 0
+		err := f(i, s)
+		// What went wrong here counts, whatever f made of it.
+		if err = cmp.Or(s.err, err); err != nil {
+			return err
+		}
+		if s.off < ranges[i].Length {
+			return fmt.Errorf("fetch %s: %w", partOf(d, ranges[i]), errUnread)
+		}
+	}
+	return nil
+}
+
+// rangeStream reads the parts of a blob that are wanted, one after the other,
+// over as few requests as the server allows, and goes on where a connection
+// broke. As an io.Reader it is the current part.
+type rangeStream struct {
+	r   *registrySource
+	ctx context.Context
+	d   ocispec.Descriptor
+	eps []*endpoint // those not given up yet
+
+	ranges []Range
+	at     int   // the current part …
+	off    int64 // … and what was delivered of it
+
+	body        *rangeBody // nil: not connected
+	done, total int64
+	patience    patience
+	err         error // sticky
+}
+
+// Read implements io.Reader.
+func (s *rangeStream) Read(p []byte) (int, error) {
+	left := s.ranges[s.at].Length - s.off
+	if s.err != nil || left == 0 {
+		return 0, cmp.Or(s.err, io.EOF)
+	}
+	n, err := s.read(p[:min(int64(len(p)), left)])
+	s.off += int64(n)
+	s.done += int64(n)
+	if n > 0 {
+		s.r.s.c.progress(short(s.d.Digest), s.done, s.total)
+	}
+	if err != nil {
+		s.err = fmt.Errorf("fetch %s: %w", partOf(s.d, s.ranges[s.at]), err)
+	}
+	return n, s.err
+}
+
+// read reads some bytes at the current place, over a new connection where the
+// present one does not have them.
+func (s *rangeStream) read(p []byte) (int, error) {
+	for {
+		// Closing the Source cancels ctx too, but from another goroutine.
+		if err := cmp.Or(s.ctx.Err(), s.r.done.Err()); err != nil {
+			return 0, err
+		}
+		var n int
+		err := s.connect()
+		if err == nil {
+			n, err = s.body.readAt(p, s.ranges[s.at].Offset+s.off)
+		}
+		if n > 0 {
+			return n, nil // an error comes again
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF): // the answer was good, and is used up
+			s.disconnect()
+		case errors.Is(err, errParts):
+			s.note(s.eps[0], rangesSingle, err)
+			s.disconnect()
+		case errors.Is(err, errBroken):
+			s.disconnect()
+			if err := s.patience.broke(s.ctx, s.r.s.c, s.d.Digest, s.done, err); err != nil {
+				return 0, err
+			}
+		default:
+			return 0, err
+		}
+	}
+}
+
+// disconnect ends an answer. What little is left of it is read, so that the
+// connection can be used again.
+func (s *rangeStream) disconnect() {
+	if s.body != nil {
+		s.body.close()
+		s.body = nil
+	}
+}
+
+// note remembers what an endpoint does with ranges.
+func (s *rangeStream) note(e *endpoint, h habit, cause error) {
+	s.r.s.c.habits.Store(e.host, h)
+	s.r.s.c.logf("registry %q: %v", e.host, cause)
+}
+
+// connect asks for the rest of the parts, on the first endpoint that gives it.
+func (s *rangeStream) connect() error {
+	for s.body == nil {
+		err := s.connectTo(s.eps[0])
+		switch {
+		case err == nil:
+		case s.ctx.Err() != nil, errors.Is(err, errBroken), errors.Is(err, errParts):
+			return err
+		case len(s.eps) > 1:
+			s.r.s.c.logf("mirror %q: %v; trying the next", s.eps[0].host, err)
+			s.eps = s.eps[1:]
+		case errors.Is(err, errNoPart):
+			return fmt.Errorf("%w: %w", ErrNoRanges, err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *rangeStream) connectTo(e *endpoint) error {
+	known, _ := s.r.s.c.habits.Load(e.host)
+	if known == rangesNone {
+		return fmt.Errorf("%w: %q ignores ranges", errNoPart, e.host)
+	}
+	asked := spansOf(s.ranges[s.at:], s.off, spanGap, maxSpans)
+	if known == rangesSingle {
+		asked = spansOf(s.ranges[s.at:], s.off, requestGap, 1)
+	}
+	req, err := e.request(s.ctx, http.MethodGet, "blobs/"+s.d.Digest.String())
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("Range", rangeHeader(asked))
+	resp, err := e.Do(req)
+	if err != nil {
+		return mayBeOfSeveral(err, asked)
+	}
+	if s.body, err = s.begin(e, resp, asked); err != nil {
+		_ = resp.Body.Close() // not read: it may be the whole blob
+	}
+	return err
+}
+
+// mayBeOfSeveral gives a server that failed another chance, with one range at a
+// time, unless it denied access.
+func mayBeOfSeveral(err error, asked []span) error {
+	var status *StatusError
+	var denied *AuthError
+	if len(asked) > 1 && errors.As(err, &status) && !errors.As(err, &denied) {
+		return partsError("%v", err)
+	}
+	return err
+}
+
+// begin looks at the head of an answer. Nothing of a body that is not what was
+// asked for is read.
+func (s *rangeStream) begin(e *endpoint, resp *http.Response, asked []span) (*rangeBody, error) {
+	several := len(asked) > 1
+	switch code := resp.StatusCode; {
+	case code == http.StatusNotFound:
+		return nil, &NotFoundError{Ref: s.r.s.ref.String(), What: "blob " + s.d.Digest.String()}
+	case code == http.StatusPartialContent:
+	case several:
+		return nil, partsError("several ranges are answered with status %d", code)
+	case code == http.StatusOK:
+		err := fmt.Errorf("%w: %q ignores ranges", errNoPart, e.host)
+		s.note(e, rangesNone, err)
+		return nil, err
+	case code == http.StatusRequestedRangeNotSatisfiable:
+		return nil, fmt.Errorf("%w: %q says that the blob is shorter", errNoPart, e.host)
+	default:
+		return nil, statusError(resp)
+	}
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, fmt.Errorf("%w: %q answers with the content encoding %q", errNoPart, e.host, enc)
+	}
+	b, err := newRangeBody(resp, asked, s.d.Size)
+	if err != nil && !several {
+		return nil, fmt.Errorf("%w: %v", errNoPart, err) // not errParts: there is no smaller question
+	}
+	return b, err
+}
