@@ -74,6 +74,14 @@ const (
 	RuleMode           = "mode"
 	RuleOwner          = "owner"
 	RuleTimes          = "times"
+
+	RuleIndexForm     = "index-form"
+	RuleIndexMark     = "index-mark"
+	RuleIndexPlatform = "index-platform"
+	RuleIndexDiskType = "index-disktype"
+	RuleIndexOrder    = "index-order"
+	RuleIndexNested   = "index-nested"
+	RuleIndexTwice    = "index-twice"
 )
 
 // Severity says what a violation means.
@@ -199,8 +207,25 @@ func warningRules() []Rule {
 		{ID: RuleTimes, Summary: "all entries have the same time"},
 	}
 	for i := range list {
-		list[i].Severity = SeverityWarning
 		list[i].Advice = "build the image with nbpack to get the usual form"
 	}
+	list = append(list, indexRules()...)
+	for i := range list {
+		list[i].Severity = SeverityWarning
+	}
 	return list
+}
+
+// indexRules are about an index, and what its entries say.
+func indexRules() []Rule {
+	const again = "nbpack index add writes the entry anew, in its place"
+	return []Rule{
+		{ID: RuleIndexForm, Summary: "an index is one of OCI without an artifactType, and what its entries say is not null", Advice: "tools stumble over it, or drop it when they copy; make the index anew"},
+		{ID: RuleIndexMark, Summary: "an index with netboot entries, and each of these, has the version annotation", Advice: again},
+		{ID: RuleIndexPlatform, Summary: "every entry of an index has a platform", Advice: "some tools take an entry without one for linux/amd64, consumers of boot files never choose it"},
+		{ID: RuleIndexDiskType, Summary: "every entry of an index says its use by disktype, netboot entries that they are", Advice: "Ironic takes an entry without one for a disk; " + again},
+		{ID: RuleIndexOrder, Summary: "no entry stands before a container of its os and architecture that is none itself", Advice: "container runtimes take the first that fits their platform; " + again},
+		{ID: RuleIndexNested, Summary: "the entries of an index are manifests and not indexes", Advice: "many tools do not look into it; nbpack index add --all takes out what is in it"},
+		{ID: RuleIndexTwice, Summary: "no two entries of an index are for the same use on the same platform and os.version", Advice: "nbpack index remove --digest takes out one of them"},
+	}
 }
