@@ -32,7 +32,7 @@ func Lint(ctx context.Context, src transport.Source) (*LintReport, error) {
 		found, err = lint(ctx, src, docs)
 	}
 	if err != nil {
-		found, err = asViolations(err)
+		found, err = AsViolations(err)
 	}
 	report.Violations = append(report.Violations, found...)
 	return report, err
@@ -66,8 +66,8 @@ func lint(ctx context.Context, src transport.Source, docs *documents) ([]spec.Vi
 	return spec.Check(img), nil
 }
 
-// asViolations makes a violation of a refusal; other errors stay errors.
-func asViolations(err error) ([]spec.Violation, error) {
+// AsViolations makes a violation of a refusal; other errors stay errors.
+func AsViolations(err error) ([]spec.Violation, error) {
 	var r *spec.Refusal
 	if !errors.As(err, &r) {
 		return nil, err

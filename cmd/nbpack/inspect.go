@@ -22,13 +22,23 @@ func inspectCommand(env *cli.Env) *cobra.Command {
 		Short: "Print what an image says about itself",
 		Long: `Print platform, labels, layers and files of a netboot image, or of an artifact
 that names its files itself. Only its manifest, its config and the list of
-checksums are read, not the payload; "nbpack lint" reads and checks everything.`,
+checksums are read, not the payload; "nbpack lint" reads and checks everything.
+
+Of an index the entries are listed, as "nbpack index show" does, but without their
+tags, and from archives and directories, too.`,
 		Example: `  nbpack inspect registry.example/netboot:debian-12
   nbpack inspect --json oci:./layout:test`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withSource(cmd, env, &flags, args[0], func(ref transport.Reference, src transport.Source) error {
-				info, err := pack.Inspect(cmd.Context(), src, ref.String())
+				p, body, err := indexAt(cmd.Context(), src)
+				if err != nil {
+					return err
+				}
+				if body != nil {
+					return inspectIndex(cmd.Context(), env, ref, p, body, asJSON)
+				}
+				info, err := pack.Inspect(cmd.Context(), p, ref.String())
 				if err != nil {
 					return err
 				}

@@ -162,6 +162,9 @@ func AddSources(ctx context.Context, repo Repository, tag string, sources []Sour
 
 // memberOf makes a child of content that keeps its own bytes.
 func (r *run) memberOf(c *content, o *AddOptions) (*member, error) {
+	if c.form() == spec.FormTombstone {
+		return nil, badUse("add what it stood for", "%s is the mark of a removed entry", c.desc.Digest)
+	}
 	e, err := c.entry(o)
 	if err != nil {
 		return nil, err
@@ -225,7 +228,7 @@ func pick(ctx context.Context, src Source, o *AddOptions) ([]*content, error) {
 }
 
 // readListed reads the manifest of an index entry.
-func readListed(ctx context.Context, src transport.Source, d ocispec.Descriptor) (*content, error) {
+func readListed(ctx context.Context, src reader, d ocispec.Descriptor) (*content, error) {
 	raw, mediaType, err := src.Manifest(ctx, d)
 	if err != nil {
 		return nil, err
@@ -241,7 +244,7 @@ func readListed(ctx context.Context, src transport.Source, d ocispec.Descriptor)
 }
 
 // leavesOf gives the manifests of an index and of the indexes in it.
-func leavesOf(ctx context.Context, src transport.Source, d ocispec.Descriptor, raw []byte, depth int) ([]ocispec.Descriptor, error) {
+func leavesOf(ctx context.Context, src reader, d ocispec.Descriptor, raw []byte, depth int) ([]ocispec.Descriptor, error) {
 	if depth >= spec.MaxIndexDepth {
 		return nil, spec.Refuse(spec.RuleIndexDepth, d.Digest.String(), "more than %d nested indexes", spec.MaxIndexDepth)
 	}

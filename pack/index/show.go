@@ -3,7 +3,6 @@ package index
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/nbpack/nbpack/internal/ociindex"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -35,7 +34,15 @@ type Entry struct {
 	ContentSize  int64             `json:"contentSize"` // bytes of config and layers; -1 if unknown
 	Tag          string            `json:"tag,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
+
+	desc ocispec.Descriptor
 }
+
+// Descriptor gives the entry as the index has it.
+func (l *Entry) Descriptor() ocispec.Descriptor { return l.desc }
+
+// Netboot tells whether the entry names a boot set.
+func (l *Entry) Netboot() bool { return l.Kind == KindNetboot || l.Kind == KindNetbootArtifact }
 
 // Kind is what an entry names, as its manifest tells.
 type Kind string
@@ -54,7 +61,6 @@ const (
 
 // Show lists an index with what its entries name, and their child tags.
 func Show(ctx context.Context, repo Repository, tag string, o Options) (*Listing, error) {
-	r := newRun(repo, tag, o)
 	d, body, err := repo.Get(ctx, tag)
 	if err != nil {
 		return nil, err
@@ -62,11 +68,29 @@ func Show(ctx context.Context, repo Repository, tag string, o Options) (*Listing
 	if !spec.IsIndex(d.MediaType) {
 		return nil, badUse("nbpack inspect shows it", "tag %q names a single image and no index", tag)
 	}
-	doc, err := ociindex.Parse(body)
-	if err != nil {
-		return nil, fmt.Errorf("index %q: %w", tag, err)
-	}
+	r := newRun(repo, tag, o)
 	kids, err := r.kids.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := Inspect(ctx, repoReader{repo}, d, body)
+	if err != nil {
+		return nil, err
+	}
+	for i := range l.Entries {
+		for _, k := range kids {
+			if e := &l.Entries[i]; !k.tomb && keyOf(k.entry) == keyOf(e.desc) {
+				e.Tag = k.tag
+			}
+		}
+	}
+	return l, nil
+}
+
+// Inspect lists the index that d describes and body is, with what its entries
+// name, as far as src has it.
+func Inspect(ctx context.Context, src reader, d ocispec.Descriptor, body []byte) (*Listing, error) {
+	doc, err := ociindex.Parse(body)
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +100,7 @@ func Show(ctx context.Context, repo Repository, tag string, o Options) (*Listing
 	for i := range l.Entries {
 		e, _ := doc.Entry(i)
 		l.Entries[i] = listEntry(e)
-		for _, k := range kids {
-			if !k.tomb && keyOf(k.entry) == keyOf(e) {
-				l.Entries[i].Tag = k.tag
-			}
-		}
-		g.Go(func() error { return l.Entries[i].look(gctx, repo, e) })
+		g.Go(func() error { return l.Entries[i].look(gctx, src) })
 	}
 	return l, g.Wait()
 }
@@ -90,33 +109,27 @@ func listEntry(e ocispec.Descriptor) Entry {
 	return Entry{
 		Platform: platformString(e.Platform), Kind: KindUnknown, DiskType: e.Annotations[annotationDiskType],
 		MediaType: e.MediaType, ArtifactType: e.ArtifactType, Digest: e.Digest, Size: e.Size, ContentSize: -1, Annotations: e.Annotations,
+		desc: e,
 	}
 }
 
-// look reads the manifest of an entry.
-func (l *Entry) look(ctx context.Context, repo Repository, e ocispec.Descriptor) error {
-	d, body, err := repo.Get(ctx, e.Digest.String())
+// look reads the manifest of an entry. What is damaged stays of unknown kind.
+func (l *Entry) look(ctx context.Context, src reader) error {
+	if spec.IsIndex(l.MediaType) {
+		l.Kind = KindIndex
+		return nil
+	}
+	c, err := readListed(ctx, src, l.desc)
 	var none *transport.NotFoundError
 	switch {
 	case errors.As(err, &none):
 		l.Kind = KindMissing
 		return nil
 	case skippable(err):
-		return nil // damaged, and so of unknown kind
+		return nil
 	case err != nil:
 		return err
-	case spec.IsIndex(d.MediaType):
-		l.Kind = KindIndex
-		return nil
 	}
-	c, err := readContent(ctx, repo, d, body)
-	if skippable(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	c.listed = &e
 	l.Kind = c.kind()
 	l.ContentSize = c.manifest.Config.Size
 	for _, layer := range c.manifest.Layers {
@@ -127,11 +140,11 @@ func (l *Entry) look(ctx context.Context, repo Repository, e ocispec.Descriptor)
 
 func (c *content) kind() Kind {
 	switch {
-	case c.netboot() && c.image:
+	case c.netboot() && c.form() == spec.FormImage:
 		return KindNetboot
 	case c.netboot():
 		return KindNetbootArtifact
-	case singleTitle(c.manifest) != "":
+	case c.form() == spec.FormFile, singleTitle(c.manifest) != "":
 		return KindFile
 	case c.image && c.manifest.ArtifactType == "":
 		return KindContainer

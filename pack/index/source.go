@@ -26,9 +26,19 @@ const (
 // from each other.
 const annotationReference = "vnd.docker.reference.digest"
 
-// manifestReader is what reads a manifest and its config.
-type manifestReader interface {
+// reader is what manifests and configs are read from: a transport.Source, or the
+// repository of the index.
+type reader interface {
+	Manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, string, error)
 	Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
+}
+
+// repoReader reads from a repository.
+type repoReader struct{ Repository }
+
+func (r repoReader) Manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, string, error) {
+	d, body, err := r.Get(ctx, d.Digest.String())
+	return body, d.MediaType, err
 }
 
 // content is a manifest that is to become an entry.
@@ -42,7 +52,7 @@ type content struct {
 }
 
 // readContent reads a manifest, and its config if that is one of an image.
-func readContent(ctx context.Context, r manifestReader, d ocispec.Descriptor, body []byte) (*content, error) {
+func readContent(ctx context.Context, r reader, d ocispec.Descriptor, body []byte) (*content, error) {
 	c := &content{desc: ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: int64(len(body))}}
 	var err error
 	if c.manifest, err = spec.ParseManifest(d.MediaType, body); err != nil {
@@ -74,7 +84,7 @@ func readContent(ctx context.Context, r manifestReader, d ocispec.Descriptor, bo
 	return c, nil
 }
 
-func readConfig(ctx context.Context, r manifestReader, d ocispec.Descriptor) (*ocispec.Image, error) {
+func readConfig(ctx context.Context, r reader, d ocispec.Descriptor) (*ocispec.Image, error) {
 	if d.Size > spec.MaxManifestSize {
 		return nil, spec.Refuse(spec.RuleDocumentSize, "", "the config has %d bytes, %d are permitted", d.Size, spec.MaxManifestSize)
 	}
@@ -90,21 +100,21 @@ func readConfig(ctx context.Context, r manifestReader, d ocispec.Descriptor) (*o
 	return spec.ParseConfig(raw)
 }
 
+// form is the form of the content, see spec.FormOf.
+func (c *content) form() spec.Form { return spec.FormOf(c.manifest, c.listed) }
+
 // netboot tells whether this is a boot set.
 func (c *content) netboot() bool {
-	if c.labels[spec.LabelVersion] != "" || c.manifest.ArtifactType == spec.ArtifactType {
-		return true
-	}
-	if c.listed != nil && c.listed.Annotations[spec.LabelVersion] != "" {
-		return true
-	}
-	if c.manifest.ArtifactType == spec.FileArtifactType {
+	switch form := c.form(); {
+	case !form.BootTree():
 		return false
+	case form == spec.FormArtifact, form == spec.FormNboci, form == spec.FormPodman:
+		return true
 	}
-	// The artifacts of nboci say it by the media type of their layers alone.
-	return slices.ContainsFunc(c.manifest.Layers, func(l ocispec.Descriptor) bool {
-		return l.MediaType == spec.MediaTypeFile || l.MediaType == spec.MediaTypeFileZstd
-	})
+	if c.labels[spec.LabelVersion] != "" || c.listed != nil && c.listed.Annotations[spec.LabelVersion] != "" {
+		return true
+	}
+	return slices.ContainsFunc(c.manifest.Layers, func(l ocispec.Descriptor) bool { return l.MediaType == spec.MediaTypeFile })
 }
 
 // diskType says for which use the entry is.
@@ -191,7 +201,7 @@ func (r *run) wrap(ctx context.Context, s *snapshot, d ocispec.Descriptor, body 
 		refusal.Advice = "make it an OCI index first: skopeo copy --all --format oci does, or podman manifest push --format oci"
 		return refusal
 	}
-	c, err := readContent(ctx, r.repo, d, body)
+	c, err := readContent(ctx, repoReader{r.repo}, d, body)
 	if err != nil {
 		return err
 	}
