@@ -5,14 +5,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
@@ -121,6 +126,52 @@ func wantEntries(t *testing.T, raw string, entries []string) {
 	}
 }
 
+// TestFaultyAnswers puts an image into an index of a registry that answers for the
+// index, in turns, that it is not there, that something went wrong, and nothing.
+func TestFaultyAnswers(t *testing.T) {
+	var faulty atomic.Bool
+	var asked atomic.Int64
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if faulty.Load() && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/manifests/test-1") {
+			switch asked.Add(1) % 4 {
+			case 1:
+				w.WriteHeader(http.StatusNotFound)
+				return
+			case 2:
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			case 3:
+				panic(http.ErrAbortHandler)
+			}
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	r := newForeignRegistry(t, host+"/boot/test")
+	foreign := r.oddIndex("test-1")
+	faulty.Store(true)
+	digest := nbpackOK(t, "build", "-q", "--tls-verify=false", "--index", "--os-name", "test", "--os-version", "1",
+		"--platform", "linux/amd64", smallTree(t), host+"/boot/test:test-1")
+	faulty.Store(false)
+	wantEntries(t, r.get("test-1"), foreign)
+	wantEntries(t, r.get("test-1"), []string{digest})
+	if asked.Load() < 8 {
+		t.Errorf("the index was asked for %d times", asked.Load())
+	}
+}
+
+// smallTree is a boot tree of one file.
+func smallTree(t *testing.T) string {
+	t.Helper()
+	tree := t.TempDir()
+	if err := os.WriteFile(filepath.Join(tree, "shimx64.efi"), []byte("shim"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 // builds are eight builds for one index, none of which replaces another: by
 // architecture, variant, os version, and form.
 func builds() [][]string {
@@ -141,10 +192,7 @@ func builds() [][]string {
 // and what stood there before is still there, byte for byte.
 func TestEightBuildsAtOnce(t *testing.T) {
 	host := realHost(t)
-	tree := t.TempDir()
-	if err := os.WriteFile(filepath.Join(tree, "shimx64.efi"), []byte("shim"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	tree := smallTree(t)
 	r := newForeignRegistry(t, host+"/boot/test")
 	rounds := 3
 	if testing.Short() {
