@@ -140,8 +140,8 @@ func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadClo
 
 // Lock keeps other processes that use it from changing the layout, so that a
 // tag can be read and written again. Puts of this Repository are not kept out.
-// It waits until it has the lock, or ctx ends. Publishing a Stage to the same
-// layout in between would wait for ever. Registries know no locks: there it
+// It waits until it has the lock, or ctx ends, also when this Repository has it
+// already. Publishing a Stage to the same layout in between would wait for ever. Registries know no locks: there it
 // does nothing.
 func (r *Repository) Lock(ctx context.Context) (unlock func(), err error) {
 	unlock, err = r.store.lock(ctx)

@@ -61,8 +61,10 @@ type watchedUpload struct {
 	w *watchdog
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. What is sent may itself come from a network that
+// is watched on its own, so the wait for it does not count here.
 func (u *watchedUpload) Read(p []byte) (int, error) {
+	u.w.timer.Stop()
 	n, err := u.ReadCloser.Read(p)
 	if err == nil {
 		u.w.timer.Reset(u.w.limit)

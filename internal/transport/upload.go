@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
@@ -150,12 +152,14 @@ func (up *upload) Do(req *http.Request) (*http.Response, error) {
 }
 
 func (up *upload) open() (io.ReadCloser, error) {
-	r, err := up.u.open(up.ctx, up.d)
+	ctx, cancel := context.WithCancel(up.ctx)
+	r, err := up.u.open(ctx, up.d)
 	if err != nil {
+		cancel()
 		up.fail(err)
 		return nil, err
 	}
-	return &uploadReader{r: r, up: up}, nil
+	return &uploadReader{r: r, up: up, cancel: cancel}, nil
 }
 
 // sourceError is a failure to read what was to be uploaded.
@@ -176,38 +180,47 @@ func (up *upload) failed() error {
 	return up.source
 }
 
-// uploadReader reports progress, and the failure of its source. Closing it is
-// none: so ends an upload that the registry breaks off.
+// uploadReader reports progress, and the failure of its source. net/http reads
+// it from a goroutine that may still be at it when the registry has answered,
+// so Close ends a Read that waits, which is no failure.
 type uploadReader struct {
-	r    io.ReadCloser
-	up   *upload
-	done int64
+	up     *upload
+	cancel context.CancelFunc
+	ending atomic.Bool
 
-	mu     sync.Mutex
-	closed bool
+	mu   sync.Mutex
+	r    io.ReadCloser // nil once closed
+	done int64
 }
 
 // Read implements io.Reader.
 func (u *uploadReader) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.r == nil {
+		return 0, fmt.Errorf("upload %s: %w", u.up.d.Digest, os.ErrClosed)
+	}
 	n, err := u.r.Read(p)
 	if n > 0 {
 		u.done += int64(n)
 		u.up.u.e.s.c.progress(short(u.up.d.Digest), u.done, u.up.d.Size)
 	}
-	if err != nil && err != io.EOF {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if !u.closed {
-			u.up.fail(err)
-		}
+	if err != nil && err != io.EOF && !u.ending.Load() {
+		u.up.fail(err)
 	}
 	return n, err
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. It may be called more than once.
 func (u *uploadReader) Close() error {
+	u.ending.Store(true)
+	u.cancel()
 	u.mu.Lock()
-	u.closed = true
-	u.mu.Unlock()
-	return u.r.Close()
+	defer u.mu.Unlock()
+	if u.r == nil {
+		return nil
+	}
+	r := u.r
+	u.r = nil
+	return r.Close()
 }
