@@ -233,13 +233,23 @@ func fetchFile(ctx context.Context, src transport.Source, layer ocispec.Descript
 		stream = io.TeeReader(content, unknown.Hash())
 	}
 	if r.FileSize, err = file.finish(stream); err != nil {
-		return err
+		return adviseBound(err, codec, want.Size)
 	}
 	if want.Digest == "" {
 		r.FileDigest = unknown.Digest()
 	}
 	r.Changed = true
 	return nil
+}
+
+// adviseBound knows of disks that are nearly empty, and so unpack to more than
+// anybody may without a promise.
+func adviseBound(err error, codec spec.Codec, promised int64) error {
+	var refusal *spec.Refusal
+	if codec != spec.CodecNone && promised < 0 && errors.As(err, &refusal) && refusal.Rule == spec.RuleLayerSize {
+		refusal.Advice = "if you trust its publisher, fetch it without --decompress and unpack it yourself"
+	}
+	return err
 }
 
 // openFile opens the blob as the file that is wanted. The stream proves itself.

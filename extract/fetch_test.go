@@ -292,3 +292,23 @@ func TestFetchDecompress(t *testing.T) {
 		wantFiles(t, raw, map[string]string{tt.child.title: tt.child.content})
 	}
 }
+
+// TestFetchNearlyEmpty: a disk of zeros looks like a bomb; the user may know better.
+func TestFetchNearlyEmpty(t *testing.T) {
+	var gz bytes.Buffer
+	w, err := gzip.NewWriterLevel(&gz, gzip.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write(make([]byte, 80<<20))
+	_ = w.Close()
+	f := newFileRegistry(t)
+	f.index(t, "v", child{content: gz.String(), disktype: "raw", layerType: "application/gzip"})
+	dir := t.TempDir()
+	_, _, err = fetch(t, f.ref(":v"), FetchOptions{Output: filepath.Join(dir, "disk"), Decompress: true})
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Hint(), "--decompress") {
+		t.Errorf("got %v", err)
+	}
+	wantFiles(t, dir, nil)
+}
