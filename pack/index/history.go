@@ -9,7 +9,11 @@ import (
 )
 
 // history holds every entry that a run has seen in the index, in their order.
-type history struct{ seen []seenEntry }
+// The zero value is empty.
+type history struct {
+	seen  []seenEntry
+	known map[entryKey]bool // their keys
+}
 
 type seenEntry struct {
 	key  entryKey
@@ -28,21 +32,31 @@ func keyOf(d ocispec.Descriptor) entryKey { return entryKey{slotOf(d), d.Digest}
 // note adds what is new in the index, each entry behind the one that it stands
 // behind there.
 func (h *history) note(doc *ociindex.Document) {
+	if h.known == nil {
+		h.known = map[entryKey]bool{}
+	}
 	at := 0
 	for i := range doc.Len() {
 		d, raw := doc.Entry(i)
 		e := seenEntry{keyOf(d), d, raw}
-		if j := h.find(e.key); j >= 0 {
-			at = j + 1
+		if h.known[e.key] {
+			at = h.find(e.key, at) + 1
 			continue
 		}
 		h.seen = slices.Insert(h.seen, at, e)
+		h.known[e.key] = true
 		at++
 	}
 }
 
-func (h *history) find(k entryKey) int {
-	return slices.IndexFunc(h.seen, func(e seenEntry) bool { return e.key == k })
+// find gives the place of a known entry. It looks from a place on first: in two
+// states of an index most entries follow each other in the same order.
+func (h *history) find(k entryKey, from int) int {
+	same := func(e seenEntry) bool { return e.key == k }
+	if i := slices.IndexFunc(h.seen[from:], same); i >= 0 {
+		return from + i
+	}
+	return slices.IndexFunc(h.seen[:from], same)
 }
 
 // lost gives the entries that were seen before and are gone. Where something new
@@ -55,7 +69,7 @@ func (h *history) lost(doc *ociindex.Document) []seenEntry {
 		d, _ := doc.Entry(i)
 		k := keyOf(d)
 		here[k] = true
-		if h.find(k) < 0 {
+		if !h.known[k] {
 			fresh[k.slot] = true
 		}
 	}
@@ -64,10 +78,12 @@ func (h *history) lost(doc *ociindex.Document) []seenEntry {
 		if here[e.key] {
 			return false
 		}
-		if !fresh[e.key.slot] {
-			lost = append(lost, e)
+		if fresh[e.key.slot] {
+			delete(h.known, e.key)
+			return true
 		}
-		return fresh[e.key.slot]
+		lost = append(lost, e)
+		return false
 	})
 	return lost
 }
@@ -80,7 +96,7 @@ func (h *history) position(doc *ociindex.Document, lost entryKey) int {
 		d, _ := doc.Entry(i)
 		at[keyOf(d)] = i
 	}
-	for i := h.find(lost) - 1; i >= 0; i-- {
+	for i := h.find(lost, 0) - 1; i >= 0; i-- {
 		if j, ok := at[h.seen[i].key]; ok {
 			return j + 1
 		}

@@ -42,8 +42,20 @@ type run struct {
 
 func newRun(repo Repository, tag string, o Options) *run {
 	r := &run{repo: repo, tag: tag, o: o}
-	r.kids = children{repo: repo, index: tag, log: o.log, known: map[digest.Digest]*child{}}
+	r.o.Log = once(o.Log)
+	r.kids = children{repo: repo, index: tag, log: r.o.log, known: map[digest.Digest]*child{}}
 	return r
+}
+
+// once says a thing one time only, in however many rounds it comes up.
+func once(log func(format string, a ...any)) func(format string, a ...any) {
+	said := map[string]bool{}
+	return func(format string, a ...any) {
+		if text := fmt.Sprintf(format, a...); log != nil && !said[text] {
+			said[text] = true
+			log("%s", text)
+		}
+	}
 }
 
 // snapshot is what a run saw at one moment: first the tags, then the index.

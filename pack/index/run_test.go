@@ -238,6 +238,11 @@ func TestRaces(t *testing.T) {
 				return nil
 			}
 		}, want: foreign},
+		{name: "a foreign tool replaces content of its own", at: "tags", nth: 2, do: func(t *testing.T, f *fakeRepo) {
+			old := entriesOf(t, foreignIndex(t))[1].Digest
+			raw := strings.Replace(string(foreignIndex(t)), old.String(), digest.FromString("late").String(), 1)
+			f.set("v1", ocispec.MediaTypeImageIndex, []byte(raw))
+		}, want: digest.FromString("late").String(), not: entriesOf(t, foreignIndex(t))[1].Digest.String()},
 		{name: "a child is removed meanwhile", at: "put v1", nth: 1, do: func(t *testing.T, f *fakeRepo) {
 			p, _ := spec.ParsePlatform("arm64")
 			if _, err := Remove(t.Context(), f, "v1", RemoveOptions{Options: quick(t), Platform: p, Annotations: map[string]string{spec.AnnotationDiskType: "netboot"}}); err != nil {
@@ -330,45 +335,6 @@ func TestManyWriters(t *testing.T) {
 				t.Errorf("cas %t, round %d: entries %q", cas, round, have)
 			}
 		}
-	}
-}
-
-// TestShortTag has builds of several versions share one architecture: the short
-// tag is that of the version which the index is named after, else of the newest.
-func TestShortTag(t *testing.T) {
-	f := newFakeRepo(t)
-	want := func(d ocispec.Descriptor) {
-		t.Helper()
-		if got := f.tags["v1-amd64"]; got != d.Digest {
-			t.Errorf("v1-amd64 names %s, want %s", got, d.Digest)
-		}
-	}
-	one := f.push("v1", "linux(x-1)/amd64", "one")
-	add(t, f, "v1", one)
-	want(one)
-	two := f.push("v1", "linux(x-2)/amd64", "two")
-	add(t, f, "v1", two)
-	want(two)
-	add(t, f, "v1", two)
-	if _, err := remove(t, f, RemoveOptions{Digest: one.Digest}); err != nil {
-		t.Fatal(err)
-	}
-	want(two)
-	if _, err := remove(t, f, RemoveOptions{Digest: two.Digest}); err != nil {
-		t.Fatal(err)
-	}
-	if m, err := spec.ParseManifest(ocispec.MediaTypeImageManifest, f.body("v1-amd64")); err != nil || m.ArtifactType != spec.TombstoneType {
-		t.Errorf("v1-amd64 names %s", f.body("v1-amd64"))
-	}
-	add(t, f, "v1", f.push("v1", "linux(x-1)/amd64", "one"))
-	want(one)
-	plain := f.push("v1", "linux(v1)/amd64", "plain")
-	add(t, f, "v1", plain)
-	want(plain)
-	add(t, f, "v1", f.push("v1", "linux(x-2)/amd64", "two"))
-	want(plain)
-	if n := len(entriesOf(t, f.body("v1"))); n != 3 {
-		t.Errorf("%d entries", n)
 	}
 }
 
