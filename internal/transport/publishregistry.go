@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -28,27 +27,33 @@ func (s *Stage) publishRegistry(ctx context.Context, im image) error {
 	up := &uploader{e: e, open: func(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 		return os.Open(s.blobPath(d.Digest))
 	}}
-	if len(im.blobs) > 0 {
-		// The first alone: it finds out about scheme and token for all.
-		if err := up.blob(ctx, im.blobs[0]); err != nil {
-			return err
-		}
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelUploads)
-	for _, d := range im.blobs[min(1, len(im.blobs)):] {
-		g.Go(func() error { return up.blob(gctx, d) })
-	}
-	if err := g.Wait(); err != nil {
+	supply := func(ctx context.Context) error { return up.all(ctx, im.blobs) }
+	if err := supply(ctx); err != nil {
 		return err
 	}
 	name := s.dst.Tag
 	if name == "" {
 		name = im.manifest.Digest.String()
 	}
-	// oras-go compares the digest that the registry answers with.
-	if err := e.repository().PushReference(ctx, im.manifest, bytes.NewReader(im.raw), name); err != nil {
+	if err := s.c.pushManifest(ctx, e.repository(), im.manifest, im.raw, name, supply); err != nil {
 		return fmt.Errorf("push the manifest: %w", err)
 	}
 	return nil
+}
+
+// all brings in several blobs.
+func (u *uploader) all(ctx context.Context, blobs []ocispec.Descriptor) error {
+	if len(blobs) == 0 {
+		return nil
+	}
+	// The first alone: it finds out about scheme and token for all.
+	if err := u.blob(ctx, blobs[0]); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelUploads)
+	for _, d := range blobs[1:] {
+		g.Go(func() error { return u.blob(gctx, d) })
+	}
+	return g.Wait()
 }

@@ -34,6 +34,8 @@ func TestPushFaults(t *testing.T) {
 		{"upload sent elsewhere", times(any, "POST", status(202, "Location", "http://registry.example/steal")), false},
 		{"manifest 503 twice", times(2, "PUT /v2/r/manifests", status(503)), true},
 		{"manifest dropped", times(2, "PUT /v2/r/manifests", halfThen(drop)), true},
+		{"manifest with a blob unknown, twice", times(2, "PUT /v2/r/manifests", answer(400, unknownBlob)), true},
+		{"manifest with a blob unknown, always", times(any, "PUT /v2/r/manifests", answer(400, unknownBlob)), false},
 		{"manifest refused", times(any, "PUT /v2/r/manifests", status(400)), false},
 		{"manifest under another digest", times(any, "PUT /v2/r/manifests", status(201, "Docker-Content-Digest", "sha256:"+hex64)), false},
 	} {
@@ -53,7 +55,10 @@ func TestPushFaults(t *testing.T) {
 			if tt.ok {
 				checkImage(t, c, f.host()+"/r:v1", im)
 				// Nothing is uploaded after the tag was written.
-				tag := slices.Index(reqs, "PUT /v2/r/manifests/v1")
+				tag := len(reqs) - 1
+				for reqs[tag] != "PUT /v2/r/manifests/v1" {
+					tag--
+				}
 				for _, r := range reqs[tag:] {
 					if strings.Contains(r, "/blobs/") {
 						t.Errorf("%s came after the tag", r)
@@ -67,6 +72,20 @@ func TestPushFaults(t *testing.T) {
 			_, err = openSource(t, c, f.host()+"/r:v1").Resolve(t.Context())
 			wantNotFound(t, err)
 		})
+	}
+}
+
+// unknownBlob is what the distribution registry says while another client
+// uploads a blob of the manifest.
+const unknownBlob = `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}`
+
+// answer makes a fault of an answer with a body.
+func answer(code int, body string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, body)
 	}
 }
 

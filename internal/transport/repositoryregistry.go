@@ -172,8 +172,7 @@ func (r *registryStore) put(ctx context.Context, tag string, d ocispec.Descripto
 	}
 	repo := e.repository()
 	repo.Client = &conditionalClient{e: e, part: "/manifests/" + tag, match: o.IfMatch}
-	// oras-go compares the digest that the registry answers with.
-	err = repo.PushReference(ctx, d, bytes.NewReader(body), tag)
+	err = r.c.pushManifest(ctx, repo, d, body, tag, func(context.Context) error { return nil })
 	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) && resp.StatusCode == http.StatusPreconditionFailed {
 		return ErrChanged
