@@ -13,7 +13,7 @@ import (
 func indexAddCommand(env *cli.Env) *cobra.Command {
 	var f indexFlags
 	var o index.AddOptions
-	var platform string
+	var platform, artifactType string
 	var annotations []string
 	cmd := &cobra.Command{
 		Use:   "add [flags] INDEX SOURCE...",
@@ -57,9 +57,11 @@ that image as its first entry.`,
   nbpack index add --platform amd64 --annotation disktype=qcow2 \
       registry.example/os:42 registry.example/disks:noble
 
-  # artifacts that are told apart by cname and not by disktype
-  nbpack index add --platform 'gardenlinux(1592.1)/amd64' --annotation cname=kvm \
-      --identity cname registry.example/gl:1592.1 oci:out:kvm`,
+  # in an index of Garden Linux, whose entries are told apart by cname: the same
+  # entry as its own tools would write
+  nbpack index add --platform 'gardenlinux(1592.1)/amd64' --identity cname \
+      --annotation cname=kvm --annotation disktype= --artifact-type= \
+      registry.example/gardenlinux:1592.1 oci:out:kvm`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
@@ -71,6 +73,9 @@ that image as its first entry.`,
 			}
 			if o.All && platform != "" {
 				return cli.Usage("--all and --platform exclude each other")
+			}
+			if cmd.Flag("artifact-type").Changed {
+				o.ArtifactType = &artifactType
 			}
 			wrap := o.Wrap
 			o.Options = f.options(env)
@@ -94,7 +99,7 @@ that image as its first entry.`,
 	fs.StringVar(&platform, "platform", "", "`OS[(OS.VERSION)]/ARCH[/VARIANT]`: the entry of a source that is an index, else the platform of the entry")
 	fs.BoolVar(&o.All, "all", false, "take every entry of a source that is an index")
 	fs.StringArrayVar(&annotations, "annotation", nil, "`KEY=VALUE`: annotate the entry; an empty value leaves KEY out (may be repeated)")
-	fs.StringVar(&o.ArtifactType, "artifact-type", "", "`TYPE`: artifactType of the entry, instead of that of the content")
+	fs.StringVar(&artifactType, "artifact-type", "", "`TYPE`: artifactType of the entry, instead of that of the content; empty for none")
 	fs.StringArrayVar(&o.Identity, "identity", nil, "`KEY` of an annotation that tells entries of a platform apart, instead of disktype (may be repeated)")
 	fs.BoolVar(&o.Wrap, "wrap", false, "if the tag holds a single image, make it an index with that image as its first entry")
 	f.bindWrite(cmd)

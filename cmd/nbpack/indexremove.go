@@ -12,7 +12,7 @@ import (
 func indexRemoveCommand(env *cli.Env) *cobra.Command {
 	var f indexFlags
 	var o index.RemoveOptions
-	var platform, want string
+	var platform, want, artifactType string
 	var annotations []string
 	cmd := &cobra.Command{
 		Use:   "remove [flags] INDEX",
@@ -41,6 +41,9 @@ back; "nbpack build --index" and "nbpack index add" put a new entry in its place
 					return cli.Usage("--digest: %q is not a digest", want)
 				}
 			}
+			if cmd.Flag("artifact-type").Changed {
+				o.ArtifactType = &artifactType
+			}
 			o.Options = f.options(env)
 			return f.withIndex(cmd.Context(), env, args[0], func(_ *transport.Client, repo *transport.Repository, ref transport.Reference) error {
 				r, err := index.Remove(cmd.Context(), repo, ref.Tag, o)
@@ -55,7 +58,7 @@ back; "nbpack build --index" and "nbpack index add" put a new entry in its place
 	fs.SortFlags = false
 	fs.StringVar(&platform, "platform", "", "`OS[(OS.VERSION)]/ARCH[/VARIANT]` of the entry")
 	fs.StringVar(&want, "digest", "", "`DIGEST` of the manifest that the entry names")
-	fs.StringVar(&o.ArtifactType, "artifact-type", "", "artifactType `TYPE` of the entry")
+	fs.StringVar(&artifactType, "artifact-type", "", "artifactType `TYPE` of the entry; if empty, it has none")
 	fs.StringArrayVar(&annotations, "annotation", nil, "`KEY=VALUE`: annotation of the entry; with an empty value, it has none of this KEY (may be repeated)")
 	f.bindWrite(cmd)
 	return cmd

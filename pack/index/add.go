@@ -102,8 +102,8 @@ type AddOptions struct {
 	// Annotations of the entry besides those that the content gives it. An
 	// empty value takes one away.
 	Annotations map[string]string
-	// ArtifactType of the entry; empty for that of the content.
-	ArtifactType string
+	// ArtifactType of the entry; nil for that of the content.
+	ArtifactType *string
 	// Identity are the annotations that, with platform and artifactType, tell
 	// entries apart. None: disktype.
 	Identity []string

@@ -18,8 +18,8 @@ type RemoveOptions struct {
 	Platform spec.Platform
 	// Digest of the manifest that the entry names.
 	Digest digest.Digest
-	// ArtifactType of the entry.
-	ArtifactType string
+	// ArtifactType of the entry; nil for any, empty for none.
+	ArtifactType *string
 	// Annotations of the entry; an empty value means that it has none.
 	Annotations map[string]string
 }
@@ -79,7 +79,7 @@ func (o *RemoveOptions) matches(d ocispec.Descriptor) bool {
 	if o.Platform != (spec.Platform{}) && len(spec.Select(o.Platform, []spec.Platform{platformOf(d.Platform)})) == 0 {
 		return false
 	}
-	if o.Digest != "" && d.Digest != o.Digest || o.ArtifactType != "" && d.ArtifactType != o.ArtifactType {
+	if o.Digest != "" && d.Digest != o.Digest || o.ArtifactType != nil && d.ArtifactType != *o.ArtifactType {
 		return false
 	}
 	for k, v := range o.Annotations {

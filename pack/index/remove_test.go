@@ -18,6 +18,8 @@ func remove(t *testing.T, f Repository, o RemoveOptions) (*Result, error) {
 	return Remove(t.Context(), f, "v1", o)
 }
 
+func text(s string) *string { return &s }
+
 func platform(t *testing.T, s string) spec.Platform {
 	t.Helper()
 	p, err := spec.ParseIndexPlatform(s)
@@ -56,7 +58,8 @@ func TestRemoveSelects(t *testing.T) {
 		{name: "by platform, any os.version", o: RemoveOptions{Platform: platform(t, "linux/arm64")}, gone: digest.FromBytes(childOf(t, "v1", "linux(demo-1)/arm64", "b"))},
 		{name: "by annotation", o: RemoveOptions{Platform: platform(t, "linux/amd64"), Annotations: map[string]string{"disktype": "netboot"}}, gone: digest.FromBytes(childOf(t, "v1", "linux/amd64", "a"))},
 		{name: "by the lack of one", o: RemoveOptions{Platform: platform(t, "linux/amd64"), Annotations: map[string]string{"disktype": ""}}, gone: foreign[2].Digest},
-		{name: "by artifactType", o: RemoveOptions{Platform: platform(t, "linux/amd64"), ArtifactType: "application/vnd.example.disk"}, gone: foreign[3].Digest},
+		{name: "by artifactType", o: RemoveOptions{Platform: platform(t, "linux/amd64"), ArtifactType: text("application/vnd.example.disk")}, gone: foreign[3].Digest},
+		{name: "by the lack of an artifactType", o: RemoveOptions{Platform: platform(t, "linux/amd64"), ArtifactType: text(""), Annotations: map[string]string{"disktype": ""}}, gone: foreign[2].Digest},
 		{name: "of another os", o: RemoveOptions{Platform: platform(t, "gardenlinux(1592.1)/amd64"), Annotations: map[string]string{"cname": "kvm-amd64"}}, gone: foreign[1].Digest},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -164,8 +164,8 @@ func (c *content) entry(o *AddOptions) (ocispec.Descriptor, error) {
 	if len(notes) > 0 {
 		e.Annotations = notes
 	}
-	if o.ArtifactType != "" {
-		e.ArtifactType = o.ArtifactType
+	if o.ArtifactType != nil {
+		e.ArtifactType = *o.ArtifactType
 	}
 	var err error
 	e.Platform, err = c.entryPlatform(o)

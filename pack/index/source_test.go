@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -111,7 +112,7 @@ func TestEntryOfSource(t *testing.T) {
 			o:    AddOptions{Platform: amd64, Annotations: map[string]string{"disktype": "qcow2", "x": "y"}},
 			want: `"application/vnd.example.disk" linux/amd64 map[disktype:qcow2 org.opencontainers.image.title:disk.qcow2 x:y]`, tag: "v1-amd64-qcow2-", kind: KindFile},
 		{name: "disk of oras with the usual type", edit: artifact("application/vnd.example.disk", titled("application/octet-stream", "disk.raw")),
-			o:    AddOptions{Platform: amd64, ArtifactType: spec.FileArtifactType, Annotations: map[string]string{"disktype": "raw"}},
+			o:    AddOptions{Platform: amd64, ArtifactType: text(spec.FileArtifactType), Annotations: map[string]string{"disktype": "raw"}},
 			want: `"application/vnd.org.pulpproject.netboot.file.v1" linux/amd64 map[disktype:raw org.opencontainers.image.title:disk.raw]`, tag: "v1-amd64-raw", kind: KindFile},
 		{name: "unknown artifact", edit: artifact("application/vnd.example.chart", titled("application/tar", "a"), titled("application/tar", "b")),
 			o: AddOptions{Platform: amd64}, want: `"application/vnd.example.chart" linux/amd64 map[disktype:artifact]`, tag: "v1-amd64-entry-", kind: KindArtifact},
@@ -289,6 +290,43 @@ func TestAddRefuses(t *testing.T) {
 				t.Errorf("tags %v, before %v", now, before)
 			}
 		})
+	}
+}
+
+// TestReplaceForeignEntry replaces the entry of a foreign tool, told apart by an
+// annotation of that tool, in its place, and leaves all other bytes alone.
+func TestReplaceForeignEntry(t *testing.T) {
+	src, dst := newFakeRepo(t), newFakeRepo(t)
+	want := src.image("x", ocispec.Image{}, func(m *ocispec.Manifest) {
+		artifact("", titled("application/io.gardenlinux.kernel", "vmlinuz"))(m)
+		m.Config.MediaType = "application/vnd.unknown.config.v1+json"
+		m.Annotations = map[string]string{"cname": "kvm-amd64", "version": "1592.1"}
+	})
+	dst.set("v1", ocispec.MediaTypeImageIndex, foreignIndex(t))
+	o := AddOptions{
+		Options: quick(t), Platform: platform(t, "gardenlinux(1592.1)/amd64"), Identity: []string{"cname"}, ArtifactType: text(""),
+		Annotations: map[string]string{"disktype": "", ocispec.AnnotationTitle: ""},
+	}
+	r, err := AddSources(t.Context(), dst, "v1", []Source{{"x", fakeSource{src, "x"}}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := foreignEntries(t)
+	_, rest, _ := strings.Cut(string(foreignIndex(t)), entries[1])
+	first, _, _ := strings.Cut(string(foreignIndex(t)), entries[1])
+	entry := string(mustJSON(t, entriesOf(t, dst.body("v1"))[1]))
+	if got := string(dst.body("v1")); got != first+entry+rest {
+		t.Errorf("index\n%s\nwant\n%s", got, first+entry+rest)
+	}
+	if entry != `{"mediaType":"`+want.MediaType+`","digest":"`+want.Digest.String()+`","size":`+fmt.Sprint(want.Size)+
+		`,"annotations":{"cname":"kvm-amd64"},"platform":{"architecture":"amd64","os":"gardenlinux","os.version":"1592.1"}}` {
+		t.Errorf("entry %s", entry)
+	}
+	if len(r.Changes) != 1 || r.Changes[0].Action != Replaced {
+		t.Errorf("changes %+v", r.Changes)
+	}
+	if r, err := AddSources(t.Context(), dst, "v1", []Source{{"x", fakeSource{src, "x"}}}, o); err != nil || r.Changed {
+		t.Errorf("the second time %+v, %v", r, err)
 	}
 }
 
