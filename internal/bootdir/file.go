@@ -29,7 +29,8 @@ type File struct {
 	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
 }
 
-// Create starts a regular file of the tree that will have size bytes.
+// Create starts a regular file of the tree that will have size bytes, or any
+// number of them if size is -1.
 func (s *Stage) Create(path string, size int64) (*File, error) {
 	up, name, err := s.place(path)
 	if err != nil {
@@ -51,7 +52,7 @@ func (f *File) Write(p []byte) (int, error) {
 	if f.fd < 0 {
 		return 0, os.ErrClosed
 	}
-	if f.done+int64(len(p)) > f.size {
+	if f.size >= 0 && f.done+int64(len(p)) > f.size {
 		f.err = fmt.Errorf("write %q: more than the declared %d bytes", f.path, f.size)
 		return 0, f.err
 	}
@@ -69,7 +70,7 @@ func (f *File) Close(sha256 string) error {
 		return os.ErrClosed
 	}
 	err := f.err
-	if err == nil && f.done != f.size {
+	if err == nil && f.size >= 0 && f.done != f.size {
 		err = fmt.Errorf("write %q: %d bytes instead of the declared %d", f.path, f.done, f.size)
 	}
 	if err == nil {
@@ -79,7 +80,7 @@ func (f *File) Close(sha256 string) error {
 		f.Abort()
 		return err
 	}
-	f.s.finished(f.path, stagedFile{sha256: sha256, size: f.size, fresh: true})
+	f.s.finished(f.path, stagedFile{sha256: sha256, size: f.done, fresh: true})
 	_ = unix.Close(f.fd)
 	f.up.close()
 	f.fd = -1

@@ -120,6 +120,9 @@ func checkImage(img *Image) error {
 	}
 	for _, l := range img.Layers {
 		for _, digest := range []string{l.Digest, l.DiffID} {
+			if digest == "" && l.Digest != "" {
+				continue // not a tar
+			}
 			if _, err := spec.ParseDigest(digest); err != nil {
 				return fmt.Errorf("layer: %w", err)
 			}
