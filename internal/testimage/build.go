@@ -120,6 +120,8 @@ func (b *builder) node(n Node) (desc json.RawMessage, err error) {
 		desc, err = b.index(n.Index)
 	case n.Image != nil:
 		desc, err = b.image(n.Image)
+	case n.Artifact != nil:
+		desc, err = b.artifact(n.Artifact)
 	default:
 		desc, err = b.image(&Image{})
 	}

@@ -20,12 +20,13 @@ type Case struct {
 	Name string
 	Why  string
 	Layout
-	Image   *Image   // short for {"root": {"image": …}}
-	Archive *Archive // pulled as an oci-archive
-	Serve   *Serve   // pulled from a registry
-	Args    []string // more arguments of the command
-	Heavy   bool     // run in a process of its own, its memory and writes measured
-	Want    Want
+	Image    *Image    // short for {"root": {"image": …}}
+	Artifact *Artifact // short for {"root": {"artifact": …}}
+	Archive  *Archive  // pulled as an oci-archive
+	Serve    *Serve    // pulled from a registry
+	Args     []string  // more arguments of the command
+	Heavy    bool      // run in a process of its own, its memory and writes measured
+	Want     Want
 }
 
 // Want is the outcome. Exit codes other than 0 mean that nothing changes.
@@ -84,6 +85,9 @@ func (c *Class) check() error {
 		seen[one.Name] = true
 		if one.Image != nil {
 			one.Root.Image = one.Image
+		}
+		if one.Artifact != nil {
+			one.Root.Artifact = one.Artifact
 		}
 		if one.Want.Exit == nil {
 			one.Want.Exit = Exits{3}

@@ -9,13 +9,14 @@ import (
 // LabelPrefix stands before the short label names of a description.
 const LabelPrefix = "org.pulpproject.netboot."
 
-// Node is one manifest or index of a layout: exactly one of Image, Index and
-// Raw (none: the good image). Wrap puts it below so many indexes with one entry
+// Node is one manifest or index of a layout: exactly one of Image, Artifact, Index
+// and Raw (none: the good image). Wrap puts it below so many indexes with one entry
 // each, repeated Width times in each of them.
 type Node struct {
-	Image *Image
-	Index *Index
-	Raw   *Blob
+	Image    *Image
+	Artifact *Artifact
+	Index    *Index
+	Raw      *Blob
 
 	Platform   json.RawMessage // "platform" of its descriptor
 	Descriptor []Edit          // of its descriptor in the index above
@@ -83,6 +84,7 @@ type Sums struct {
 type Layer struct {
 	Role    string  // "sums": SHA256SUM; "payload": the good tree with Files and Last; "": only Entries
 	Entries []Entry // after those of the role
+	Raw     Data    // instead of a tar: one file
 
 	Codec     string // "gzip" (default), "zstd", "none"
 	MediaType string // instead of the one that belongs to the codec

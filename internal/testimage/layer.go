@@ -79,8 +79,12 @@ func (b *builder) writeLayer(l Layer, docker bool) (desc json.RawMessage, digest
 	return desc, name, diff.hex(), err
 }
 
-// writeStream writes the tar stream, edited where the layer says so.
+// writeStream writes the tar stream, edited where the layer says so, or the file.
 func (l Layer) writeStream(w io.Writer, v Vars) error {
+	if l.Raw != nil {
+		_, err := io.Copy(w, l.Raw.Reader(v))
+		return err
+	}
 	if l.Tar == nil {
 		return writeTar(w, v, l.Entries)
 	}

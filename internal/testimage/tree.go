@@ -16,6 +16,9 @@ type Tree map[string]string
 // SHA256SUM file and the directories that are only implied. It believes every
 // entry: it says what an honest image should become.
 func (n Node) Tree(vars Vars) (Tree, error) {
+	if n.Artifact != nil {
+		return n.Artifact.tree(vars)
+	}
 	m := n.Image
 	if m == nil {
 		m = &Image{}
