@@ -5,35 +5,40 @@ import (
 	"encoding/hex"
 	"io"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/nbpack/nbpack/spec"
 )
 
-// write stages the content of one file and returns its sha256. want is what
-// SHA256SUM promises, or empty while that is not known.
-func (in *intake) write(content io.Reader, e spec.Entry, want string) (string, error) {
+// write stages the content of one file and completes e with its sha256 and
+// size. want is what is promised, or empty while that is not known.
+func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 	f, err := in.stage.Create(e.Path, e.Size)
 	if err != nil {
-		return "", err
+		return err
 	}
 	hash := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, hash), content); err != nil {
+	n, err := io.Copy(io.MultiWriter(f, hash), content)
+	if err != nil {
 		f.Abort()
-		return "", err
+		return err
 	}
-	sum := hex.EncodeToString(hash.Sum(nil))
-	if want != "" && sum != want {
+	e.SHA256, e.Size = hex.EncodeToString(hash.Sum(nil)), n
+	if want != "" && e.SHA256 != want {
 		f.Abort()
-		return sum, nil // the caller refuses it, in the words of the format
+		return nil // the caller refuses it, in the words of the format
 	}
-	return sum, f.Close(sum)
+	return f.Close(e.SHA256)
 }
 
-func hashOf(r io.Reader) (string, error) {
+// hashOf gives the sha256 and the size of what is left to read.
+func hashOf(r io.Reader) (sum string, size int64, err error) {
 	hash := sha256.New()
-	if _, err := io.Copy(hash, r); err != nil {
-		return "", err
+	n, err := io.Copy(hash, r)
+	if err != nil {
+		return "", 0, err
 	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
+	return hex.EncodeToString(hash.Sum(nil)), n, nil
 }
 
 func sha256Hex(b []byte) string {
@@ -42,12 +47,11 @@ func sha256Hex(b []byte) string {
 }
 
 // watch reports the bytes of a layer to the progress display.
-func (in *intake) watch(r io.Reader, layer int) io.Reader {
+func (in *intake) watch(r io.Reader, d ocispec.Descriptor) io.Reader {
 	if in.progress == nil {
 		return r
 	}
-	l := in.target.layers[layer]
-	return &watched{Reader: r, name: l.Digest, total: l.Size, report: in.progress}
+	return &watched{Reader: r, name: d.Digest.String(), total: d.Size, report: in.progress}
 }
 
 type watched struct {

@@ -12,10 +12,8 @@ import (
 // image's entries, hard links as the files they are, and the entry links.
 func (in *intake) finish() ([]spec.Entry, error) {
 	raw := in.allEntries()
-	img := &spec.Image{
-		MediaType: in.target.desc.MediaType, Manifest: in.target.manifest, Config: in.target.config,
-		Sums: in.sumList, HasSums: in.sums != nil, Entries: raw,
-	}
+	img := in.target.image()
+	img.Sums, img.HasSums, img.Entries = in.sumList, in.exact, raw
 	if err := spec.FirstError(spec.Check(img)); err != nil {
 		return nil, err
 	}

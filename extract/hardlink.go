@@ -28,17 +28,17 @@ func (in *intake) link(e *spec.Entry) error {
 	if !ok {
 		return spec.Refuse(spec.RuleLinkDangling, e.Path, "hard link to %q, which is no file that came before it", e.Target)
 	}
-	if want, listed := in.sums[e.Path]; listed && want != target.SHA256 {
-		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its content does not match SHA256SUM")
-	}
 	e.SHA256, e.Size = target.SHA256, target.Size
+	if want, promised := in.sums[e.Path]; promised && want != e.SHA256 {
+		return in.mismatch(*e, want)
+	}
 	if _, done := in.staged[e.Path]; done {
 		return nil
 	}
 	if err := in.stage.Link(e.Path, e.Target); err != nil {
 		return err
 	}
-	in.staged[e.Path] = *e
+	in.hold(*e)
 	return nil
 }
 
@@ -50,8 +50,13 @@ func isEntryLinkCopy(e spec.Entry, sums map[string]string) bool {
 	if _, listed := sums[e.Path]; listed || e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
 		return false
 	}
+	return isLinkName(e.Path)
+}
+
+// isLinkName tells whether a path ends with the name of an entry link.
+func isLinkName(p string) bool {
 	for _, l := range spec.EntryLinks() {
-		if path.Base(e.Path) == l.Name {
+		if path.Base(p) == l.Name {
 			return true
 		}
 	}

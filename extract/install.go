@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -58,8 +57,7 @@ func (p *puller) repairPinned(ctx context.Context, j *job) error {
 		p.unchangedReport(j.cur, j.top, j.meter)
 		return nil
 	}
-	desc := ocispec.Descriptor{Digest: digest.Digest(j.cur.Digest), Size: -1}
-	t, err := (&resolver{src: j.src, mem: p.dir, ref: j.cur.Reference}).load(ctx, desc)
+	t, err := (&resolver{src: j.src, mem: p.dir, ref: j.cur.Reference}).recall(ctx, j.cur.Digest)
 	if err != nil {
 		return fmt.Errorf("repair %q: %w", j.cur.Live, err)
 	}
@@ -108,7 +106,7 @@ func (p *puller) apply(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	if j.cur != nil && j.cur.Digest == j.next.Digest && j.cur.Mode == j.next.Mode && len(damaged) == 0 {
+	if !j.moved() && len(damaged) == 0 && p.sameLinks(j) {
 		return p.adoptRecord(j)
 	}
 	known, err := indexLayers(p.dir)
@@ -119,6 +117,21 @@ func (p *puller) apply(ctx context.Context, j *job) error {
 		return p.preview(ctx, j, known, damaged)
 	}
 	return p.commit(ctx, j, known, damaged)
+}
+
+// sameLinks tells whether the record has the entrypoints that an image has now:
+// for an artifact the index may say them, and change its mind.
+func (p *puller) sameLinks(j *job) bool {
+	img, err := p.dir.Image(j.cur.Digest)
+	if err != nil || img == nil {
+		return true
+	}
+	for _, l := range spec.EntryLinks() {
+		if img.Labels[l.Label] != j.target.labels[l.Label] {
+			return false
+		}
+	}
+	return true
 }
 
 // damaged lists the managed paths of a tree that are not as recorded.
@@ -226,15 +239,11 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 // an inode for every new file, and for every name of a tree and its generation.
 func (p *puller) room(in *intake, want []spec.Entry) error {
 	var bytes int64
-	for i, l := range in.target.manifest.Layers {
-		if in.entries[i] != nil || in.replayable(i) {
+	for i, l := range in.target.layers {
+		if _, ok := in.replayable(i); ok || in.entries[i] != nil {
 			continue
 		}
-		size := l.Size
-		if bound, declared, err := spec.LayerBound(l); err == nil && declared {
-			size = bound
-		}
-		if bytes += size; bytes < 0 {
+		if bytes += l.space(); bytes < 0 {
 			bytes = math.MaxInt64 // what is declared may be anything
 		}
 	}
@@ -250,13 +259,16 @@ func (p *puller) room(in *intake, want []spec.Entry) error {
 
 func (j *job) image(in *intake, entries []spec.Entry) *bootdir.Image {
 	t := j.target
-	for i := range t.layers {
-		t.layers[i].Entries = in.entries[i]
+	var layers []bootdir.Layer
+	for i, l := range t.layers {
+		r := l.record()
+		r.Entries = in.entries[i]
+		layers = append(layers, r)
 	}
 	return &bootdir.Image{
 		Digest: t.desc.Digest.String(), MediaType: t.desc.MediaType,
-		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platform.String(),
-		Labels: t.labels, Created: t.config.Created, Layers: t.layers, Sums: in.sumList, Entries: entries,
+		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platformName(),
+		Labels: t.labels, Created: t.created, Layers: layers, Sums: in.sumList, Entries: entries,
 	}
 }
 

@@ -5,17 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"sort"
 
-	"github.com/nbpack/nbpack/internal/archive"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // intake reads the layers of one image and hands their content to a stage,
-// proving all of it on the way: blob digest and size by the transport, diff
-// ID, and every file against SHA256SUM.
+// proving all of it on the way: blob digest and size by the transport, what the
+// manifest says of a layer by the layer's own reader, and every file against
+// what is promised of it.
 type intake struct {
 	src      transport.Source
 	target   *target
@@ -23,13 +24,19 @@ type intake struct {
 	stage    stager
 	progress transport.Progress
 
-	sums    map[string]string // path → sha256; nil until SHA256SUM was found
+	// sums is what is promised of each path, sha256: by the manifest of an
+	// artifact, and by SHA256SUM once that was found. It is exact from then
+	// on: it lists all that there may be.
+	sums    map[string]string
 	sumList []spec.Sum
+	exact   bool
+
 	entries map[int][]spec.Entry // by layer, as they stand in it
 	staged  map[string]spec.Entry
+	content map[string]string         // sha256 → path of a staged file
 	seen    map[string]spec.EntryType // every path so far, parents included
 	reused  map[string]string         // files that the boot directory had, path → sha256
-	asked   bool                      // the boot directory was asked for all listed files
+	asked   bool                      // the boot directory was asked for all promised files
 	count   int                       // of entries and of directories above them
 	names   int                       // bytes of their names and targets
 }
@@ -53,11 +60,15 @@ type stagedFile interface {
 }
 
 func newIntake(src transport.Source, t *target, known layerIndex, s stager, p transport.Progress) *intake {
-	return &intake{
+	in := &intake{
 		src: src, target: t, known: known, stage: s, progress: p,
-		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, seen: map[string]spec.EntryType{},
-		reused: map[string]string{},
+		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, content: map[string]string{},
+		seen: map[string]spec.EntryType{}, reused: map[string]string{},
 	}
+	if t.form.NamesFiles() {
+		in.sums = in.promises()
+	}
+	return in
 }
 
 // order lists the layers by size, but a small first one before all others: so
@@ -77,58 +88,14 @@ func (in *intake) order() []int {
 // weight is the size of a layer in bytes, 0 for a first one that may hold the
 // list alone, as the format wants it.
 func (in *intake) weight(layer int) int64 {
-	if size := in.target.layers[layer].Size; layer > 0 || size > spec.MaxSumsSize {
+	if size := in.target.layers[layer].blob().Size; layer > 0 || size > spec.MaxSumsSize {
 		return size
 	}
 	return 0
 }
 
-// reuse takes from the boot directory what the plan believes to be there. What
-// turns out to be damaged is left to the layers.
-func (in *intake) reuse(ctx context.Context, p *Plan) error {
-	in.asked = true
-	for i, it := range p.Items {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if it.Type != spec.TypeFile || (it.Op != OpKeep && it.Op != OpLink) {
-			continue
-		}
-		if _, done := in.staged[it.Path]; done {
-			continue
-		}
-		if _, listed := in.sums[it.Path]; !listed && it.Path != spec.SumsName {
-			continue // a hard link, which gets what its target will have
-		}
-		if err := in.underFile(it.Path); err != nil {
-			return err
-		}
-		ok, err := in.stage.Reuse(it.Path, it.SHA256, -1)
-		if err != nil {
-			return fmt.Errorf("reuse %q: %w", it.Path, err)
-		}
-		if !ok {
-			p.Items[i].Op = OpWrite
-			continue
-		}
-		in.staged[it.Path] = spec.Entry{Path: it.Path, Type: spec.TypeFile, SHA256: it.SHA256}
-		in.reused[it.Path] = it.SHA256
-	}
-	return nil
-}
-
-// underFile refuses a path below another that SHA256SUM lists as a file.
-func (in *intake) underFile(p string) error {
-	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-		if _, listed := in.sums[dir]; listed {
-			return spec.Refuse(spec.RulePathParent, p, "SHA256SUM lists %q above it as a file", dir)
-		}
-	}
-	return nil
-}
-
-// readRest brings in every layer that was not read yet. A recorded layer whose
-// files are all at hand is replayed from the record.
+// readRest brings in every layer that was not read yet. A layer whose files are
+// all at hand is replayed from what is known of it.
 func (in *intake) readRest(ctx context.Context) error {
 	for _, i := range in.order() {
 		if in.entries[i] != nil {
@@ -145,93 +112,49 @@ func (in *intake) readRest(ctx context.Context) error {
 	return in.linkAll()
 }
 
-// replayable says whether a layer is recorded and all its files are staged.
-func (in *intake) replayable(layer int) bool {
-	known, ok := in.known[in.target.layers[layer].DiffID]
-	if !ok {
-		return false
-	}
-	for _, e := range known.layer.Entries {
-		if e.Type != spec.TypeFile {
-			continue
-		}
-		if have, ok := in.staged[e.Path]; !in.isEntryLinkCopy(e) && (!ok || have.SHA256 != e.SHA256) {
-			return false
-		}
-	}
-	return true
-}
-
-func (in *intake) replay(layer int) (bool, error) {
-	if !in.replayable(layer) {
-		return false, nil
-	}
-	known := in.known[in.target.layers[layer].DiffID]
-	in.entries[layer] = []spec.Entry{}
-	for _, e := range known.layer.Entries {
-		e.Layer = layer
-		if err := in.fits(e); err != nil {
-			return false, err
-		}
-		in.entries[layer] = append(in.entries[layer], e)
-		if err := in.place(e); err != nil {
-			return false, err
-		}
-		if _, ok := in.staged[e.Path]; ok {
-			in.staged[e.Path] = e // now with its size
-		}
-	}
-	return true, nil
-}
-
-// place stages an entry that carries no content of its own.
-func (in *intake) place(e spec.Entry) error {
-	switch e.Type {
-	case spec.TypeDir:
-		if e.Path == "." {
-			return nil
-		}
-		return in.stage.Mkdir(e.Path)
-	case spec.TypeSymlink:
-		return in.stage.Symlink(e.Path, e.Target)
-	}
-	return nil
-}
-
 // readLayer streams one layer: blob → decompression → entries → stage.
-func (in *intake) readLayer(ctx context.Context, layer int) (err error) {
-	desc := in.target.manifest.Layers[layer]
+func (in *intake) readLayer(ctx context.Context, i int) (err error) {
+	l := in.target.layers[i]
+	desc := l.blob()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", layerName(desc), err)
+		}
+	}()
 	blob, err := in.src.Blob(ctx, desc)
 	if err != nil {
-		return fmt.Errorf("fetch layer %s: %w", desc.Digest, err)
+		return fmt.Errorf("fetch: %w", err)
 	}
 	defer blob.Close()
-	lr, err := archive.NewLayerReader(ctx, in.watch(blob, layer), desc, layer)
+	r, err := l.open(ctx, in.watch(blob, desc))
 	if err != nil {
-		return fmt.Errorf("layer %s: %w", desc.Digest, err)
+		return err
 	}
-	defer lr.Close()
-	in.entries[layer] = []spec.Entry{}
+	defer r.Close()
+	in.entries[i] = []spec.Entry{}
 	for {
-		e, err := lr.Next()
+		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil {
-			err = in.take(ctx, lr, e)
+			err = in.take(ctx, r, e)
 		}
 		if err != nil {
-			return fmt.Errorf("layer %s: %w", desc.Digest, err)
+			return err
 		}
 	}
 	// The blob's own digest is known only at its very end.
-	if _, err := io.Copy(io.Discard, blob); err != nil {
-		return fmt.Errorf("layer %s: %w", desc.Digest, err)
+	_, err = io.Copy(io.Discard, blob)
+	return err
+}
+
+// layerName names a layer in an error, by its file where it has one.
+func layerName(d ocispec.Descriptor) string {
+	if title := d.Annotations[ocispec.AnnotationTitle]; title != "" {
+		return fmt.Sprintf("layer %s of %q", d.Digest, title)
 	}
-	if want := in.target.layers[layer].DiffID; lr.DiffID().String() != want {
-		return spec.Refuse(spec.RuleDiffID, "", "layer %s unpacks to %s, its config promises %s", desc.Digest, lr.DiffID(), want)
-	}
-	return nil
+	return fmt.Sprintf("layer %s", d.Digest)
 }
 
 // take stages one entry of a layer and remembers it for the final check.
@@ -257,50 +180,26 @@ func (in *intake) take(ctx context.Context, content io.Reader, e spec.Entry) err
 	return nil
 }
 
-// tally counts a name against the bounds of a whole image, the directories that
-// only stand above entries too: each becomes a directory on disk and a record.
-func (in *intake) tally(name, target string) error {
-	in.count++
-	in.names += len(name) + len(target)
-	if in.count > spec.MaxEntries || in.names > spec.MaxNamesSize {
-		return spec.Refuse(spec.RuleEntryCount, name, "the image has more than %d entries, or %d bytes of names", spec.MaxEntries, spec.MaxNamesSize)
+// place stages an entry that carries no content of its own.
+func (in *intake) place(e spec.Entry) error {
+	switch e.Type {
+	case spec.TypeDir:
+		if e.Path == "." {
+			return nil
+		}
+		return in.stage.Mkdir(e.Path)
+	case spec.TypeSymlink:
+		return in.stage.Symlink(e.Path, e.Target)
 	}
 	return nil
 }
 
-// fits refuses what cannot be staged at all; the rest is left to the check of
-// the whole image, which reports every violation.
-func (in *intake) fits(e spec.Entry) error {
-	if err := in.tally(e.Path, e.Target); err != nil {
-		return err
+// hold remembers a file that is staged.
+func (in *intake) hold(e spec.Entry) {
+	in.staged[e.Path] = e
+	if _, ok := in.content[e.SHA256]; !ok {
+		in.content[e.SHA256] = e.Path
 	}
-	if e.Path == "." && e.Type == spec.TypeDir {
-		return nil
-	}
-	if err := spec.CheckPath(e.Path); err != nil {
-		return err
-	}
-	if err := in.underFile(e.Path); err != nil {
-		return err
-	}
-	for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
-		if t, ok := in.seen[dir]; ok && t != spec.TypeDir {
-			return spec.Refuse(spec.RulePathParent, e.Path, "%q above it is no directory", dir)
-		} else if !ok {
-			if err := in.tally(dir, ""); err != nil {
-				return err
-			}
-		}
-		in.seen[dir] = spec.TypeDir
-	}
-	if t, ok := in.seen[e.Path]; ok && (t != spec.TypeDir || e.Type != spec.TypeDir) {
-		return spec.Refuse(spec.RulePathTwice, e.Path, "the path occurs twice")
-	}
-	if _, listed := in.sums[e.Path]; listed && e.Type != spec.TypeFile && e.Type != spec.TypeHardlink {
-		return spec.Refuse(spec.RuleSumsExtra, e.Path, "SHA256SUM lists it, but it is no regular file")
-	}
-	in.seen[e.Path] = e.Type
-	return nil
 }
 
 // haveFile says whether a file needs no writing. Where list and payload are in
@@ -320,70 +219,35 @@ func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
 	if e.Path == spec.SumsName {
 		return in.takeSums(content, e)
 	}
-	want, listed := in.sums[e.Path]
-	if in.sums != nil && !listed && !in.isEntryLinkCopy(*e) {
+	want, promised := in.sums[e.Path]
+	if in.exact && !promised && !in.isEntryLinkCopy(*e) {
 		return spec.Refuse(spec.RuleSumsUnlisted, e.Path, "SHA256SUM does not list it")
 	}
 	have, err := in.haveFile(*e, want)
 	if err != nil {
 		return err
 	}
-	if have || in.sums != nil && !listed {
-		e.SHA256, err = hashOf(content)
+	if have || in.exact && !promised {
+		e.SHA256, e.Size, err = hashOf(content)
 	} else {
-		e.SHA256, err = in.write(content, *e, want)
+		err = in.write(content, e, want)
 	}
 	if err != nil {
 		return err
 	}
-	if listed && want != e.SHA256 {
-		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its sha256 is %s, SHA256SUM says %s", e.SHA256, want)
+	if promised && want != e.SHA256 {
+		return in.mismatch(*e, want)
 	}
-	if listed || in.sums == nil {
-		in.staged[e.Path] = *e
+	if promised || !in.exact {
+		in.hold(*e)
 	}
 	return nil
 }
 
-// foreseen lists what the tree will hold as far as it is known before the
-// payload is read: the listed files and, from recorded layers, all the rest.
-// complete says that nothing is missing from it.
-func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
-	var raw []spec.Entry
-	complete = true
-	for i, l := range in.target.layers {
-		if known, ok := in.known[l.DiffID]; ok {
-			raw = append(raw, known.layer.Entries...)
-		} else if in.entries[i] != nil {
-			raw = append(raw, in.entries[i]...)
-		} else {
-			complete = false
-		}
+// mismatch refuses content that is not the promised one.
+func (in *intake) mismatch(e spec.Entry, want string) error {
+	if in.exact {
+		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "its sha256 is %s, SHA256SUM says %s", e.SHA256, want)
 	}
-	tree, copies := newTreeEntries(raw, in.sums)
-	for _, e := range raw {
-		if sum, ok := in.sums[e.Target]; ok && e.Type == spec.TypeHardlink && tree[e.Path].Type == spec.TypeFile {
-			e.Type, e.Target, e.SHA256 = spec.TypeFile, "", sum // not what the target was in another image
-			tree[e.Path] = e
-		}
-	}
-	for p, sum := range in.sums {
-		if _, ok := tree[p]; !ok {
-			tree[p] = spec.Entry{Path: p, Type: spec.TypeFile, SHA256: sum}
-		}
-	}
-	tree.linkCopies(copies, in.target.labels)
-	tree.entryLinks(in.target.labels)
-	return tree.list(), complete
-}
-
-// reusedBytes adds up the files that came from the boot directory itself.
-func (in *intake) reusedBytes(entries []spec.Entry) int64 {
-	var n int64
-	for _, e := range entries {
-		if _, ok := in.reused[e.Path]; ok {
-			n += e.Size
-		}
-	}
-	return n
+	return spec.Refuse(spec.RuleDigest, e.Path, "its sha256 is %s, the manifest says %s", e.SHA256, want)
 }

@@ -7,13 +7,24 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
 
+// imageLayer is a tar of an image.
+func imageLayer(at int, diffID string, size int64) layer {
+	return &tarLayer{
+		desc: ocispec.Descriptor{Size: size}, at: at,
+		holds: spec.ArtifactLayer{Path: ".", Dir: true, Digest: digest.Digest(diffID)},
+	}
+}
+
 func newTestIntake(sums map[string]string) *intake {
-	in := newIntake(nil, &target{layers: []bootdir.Layer{{}}}, nil, nowhere{}, nil)
-	in.sums = sums
+	in := newIntake(nil, &target{layers: []layer{imageLayer(0, "", 0)}}, layerIndex{}, nowhere{}, nil)
+	in.sums, in.exact = sums, sums != nil
 	return in
 }
 
@@ -82,22 +93,22 @@ func TestRecordedSums(t *testing.T) {
 		Sums:    []spec.Sum{{Path: "k", SHA256: "1"}},
 		Entries: []spec.Entry{file(spec.SumsName, "s"), file("k", "1"), file("k2", "1")},
 	}
-	sums, ok := layerIndex{"d": {layer, image}}.sumsOf("d")
+	sums, ok := knownLayer{layer, image}.sums()
 	if !ok || len(sums) != 1 || sums[0].Path != "k" {
 		t.Errorf("got %v, %v", sums, ok)
 	}
 	image.Sums = nil
-	if _, ok := (layerIndex{"d": {layer, image}}).sumsOf("d"); ok {
+	if _, ok := (knownLayer{layer, image}).sums(); ok {
 		t.Error("a record without sums answered")
 	}
 }
 
 func TestPayloadAfterHardLinkTargetMoved(t *testing.T) {
 	in := newTestIntake(map[string]string{"k": "new"})
-	in.known = layerIndex{"d": {&bootdir.Layer{DiffID: "d", Entries: []spec.Entry{
+	in.known = layerIndex{tars: map[string]knownLayer{"d": {&bootdir.Layer{DiffID: "d", Entries: []spec.Entry{
 		{Path: "k2", Type: spec.TypeHardlink, Target: "k", SHA256: "old"},
-	}}, &bootdir.Image{}}}
-	in.target.layers[0].DiffID = "d"
+	}}, &bootdir.Image{}}}}
+	in.target.layers[0] = imageLayer(0, "d", 0)
 	entries, _ := in.foreseen()
 	for _, e := range entries {
 		if e.Path == "k2" && e.SHA256 != "new" {
@@ -113,8 +124,8 @@ func TestOrderOfLayers(t *testing.T) {
 	} {
 		in := newTestIntake(nil)
 		in.target.layers = nil
-		for _, size := range sizes {
-			in.target.layers = append(in.target.layers, bootdir.Layer{Size: size})
+		for i, size := range sizes {
+			in.target.layers = append(in.target.layers, imageLayer(i, "", size))
 		}
 		if got := fmt.Sprint(in.order()); got != want {
 			t.Errorf("sizes %v are read in the order %s, want %s", sizes, got, want)

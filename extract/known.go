@@ -1,47 +1,102 @@
 package extract
 
 import (
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
 
-// layerIndex finds recorded layers by diff ID: what a layer unpacks to does
-// not depend on how it was compressed.
-type layerIndex map[string]knownLayer
+// layerIndex finds what is recorded of layers: tars by diff ID, since what a
+// layer unpacks to does not depend on how it was compressed, and every layer by
+// its blob and the way in which that was read. The zero value is empty.
+type layerIndex struct {
+	tars  map[string]knownLayer
+	blobs map[blobKey]knownLayer
+	sizes map[string]int64 // bytes of the files that layers hold, by sha256
+}
 
 type knownLayer struct {
 	layer *bootdir.Layer
 	image *bootdir.Image
 }
 
+// blobKey keeps apart what one blob means as a tar, as a file, and as the
+// compressed form of a file.
+type blobKey struct {
+	digest string
+	codec  spec.Codec
+	tar    bool
+}
+
+func tarKey(digest, mediaType string) blobKey {
+	codec, _ := spec.LayerCodec(mediaType) // no layer of another type was ever read
+	return blobKey{digest, codec, true}
+}
+
+func fileKey(digest, mediaType string) blobKey {
+	if mediaType == spec.MediaTypeFileZstd {
+		return blobKey{digest, spec.CodecZstd, false}
+	}
+	return blobKey{digest, spec.CodecNone, false}
+}
+
 // indexLayers gathers the layers of every generation that a boot directory
 // has a record of.
 func indexLayers(d *bootdir.Dir) (layerIndex, error) {
+	x := layerIndex{map[string]knownLayer{}, map[blobKey]knownLayer{}, map[string]int64{}}
 	images, err := d.Images()
 	if err != nil {
-		return nil, err
+		return x, err
 	}
-	index := layerIndex{}
 	for _, img := range images {
 		for i := range img.Layers {
-			index[img.Layers[i].DiffID] = knownLayer{&img.Layers[i], img}
+			x.add(knownLayer{&img.Layers[i], img})
 		}
 	}
-	return index, nil
+	return x, nil
 }
 
-// sumsOf returns what the SHA256SUM file in a recorded layer lists.
-func (x layerIndex) sumsOf(diffID string) ([]spec.Sum, bool) {
-	known, ok := x[diffID]
-	if !ok || !known.holds(spec.SumsName) || len(known.image.Sums) == 0 {
-		return nil, false
+func (x layerIndex) add(k knownLayer) {
+	l := k.layer
+	switch {
+	case l.DiffID != "":
+		x.tars[l.DiffID] = k
+		x.blobs[tarKey(l.Digest, l.MediaType)] = k
+	case len(l.Entries) == 1:
+		x.blobs[fileKey(l.Digest, l.MediaType)] = k
 	}
-	return known.image.Sums, true
+	for _, e := range l.Entries {
+		if e.Type == spec.TypeFile {
+			x.sizes[e.SHA256] = e.Size
+		}
+	}
 }
 
-// holds tells whether the layer has an entry of this path.
-func (k knownLayer) holds(p string) bool {
-	for _, e := range k.layer.Entries {
+// tar finds a tar by its diff ID, by its blob where that is empty.
+func (x layerIndex) tar(d ocispec.Descriptor, diffID string) (knownLayer, bool) {
+	if diffID == "" {
+		k, ok := x.blobs[tarKey(d.Digest.String(), d.MediaType)]
+		return k, ok
+	}
+	k, ok := x.tars[diffID]
+	return k, ok
+}
+
+// file finds a layer that was one file.
+func (x layerIndex) file(d ocispec.Descriptor) (knownLayer, bool) {
+	k, ok := x.blobs[fileKey(d.Digest.String(), d.MediaType)]
+	return k, ok
+}
+
+// sums returns what the SHA256SUM file in a recorded layer lists.
+func (k knownLayer) sums() ([]spec.Sum, bool) {
+	return k.image.Sums, len(k.image.Sums) > 0 && holdsPath(k.layer.Entries, spec.SumsName)
+}
+
+// holdsPath tells whether there is an entry of this path.
+func holdsPath(entries []spec.Entry, p string) bool {
+	for _, e := range entries {
 		if e.Path == p {
 			return true
 		}
@@ -51,17 +106,9 @@ func (k knownLayer) holds(p string) bool {
 
 // sizeOf adds up the sizes, in bytes, of contents that recorded layers hold.
 func (x layerIndex) sizeOf(content map[string]string) int64 {
-	size := map[string]int64{}
-	for _, known := range x {
-		for _, e := range known.layer.Entries {
-			if e.Type == spec.TypeFile {
-				size[e.SHA256] = e.Size
-			}
-		}
-	}
 	var total int64
 	for _, sum := range content {
-		total += size[sum]
+		total += x.sizes[sum]
 	}
 	return total
 }

@@ -86,7 +86,7 @@ func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport
 	if err != nil || done {
 		return err
 	}
-	r := &resolver{src: src, mem: p.dir, ref: ref.String()}
+	r := &resolver{src: src, mem: p.dir, ref: ref.String(), set: p.opts.Set}
 	targets, err := r.resolve(ctx, top, p.opts.Platforms)
 	if err != nil {
 		return err
@@ -102,13 +102,13 @@ func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport
 			return err
 		}
 		if !slices.Contains(lives[:i], lives[i]) { // one tree for each live path
-			base.Selection.Platforms = append(base.Selection.Platforms, targets[i].platform.String())
+			base.Selection.Platforms = append(base.Selection.Platforms, targets[i].platformName())
 		}
 	}
 	for i, live := range lives {
 		t, next := &targets[i], base
-		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platform.String()
-		next.Created = t.config.Created
+		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platformName()
+		next.Created = t.created
 		p.steps = append(p.steps, func(ctx context.Context) error {
 			return p.install(ctx, &job{src: src, meter: m, target: t, next: &next, top: top})
 		})
@@ -183,14 +183,14 @@ func (p *puller) claim(live, digest string) error {
 
 // refuseDowngrade compares the creation times of two images of one reference.
 func (p *puller) refuseDowngrade(t *target, cur *bootdir.Tree, ref string) error {
-	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Created == nil || t.config.Created == nil {
+	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Created == nil || t.created == nil {
 		return nil
 	}
-	if !t.config.Created.Before(*cur.Created) {
+	if !t.created.Before(*cur.Created) {
 		return nil
 	}
 	r := spec.Refuse(spec.RuleDowngrade, "", "%q now names an image created %s, older than the installed one of %s",
-		ref, t.config.Created.UTC().Format("2006-01-02T15:04:05Z"), cur.Created.UTC().Format("2006-01-02T15:04:05Z"))
+		ref, t.created.UTC().Format("2006-01-02T15:04:05Z"), cur.Created.UTC().Format("2006-01-02T15:04:05Z"))
 	r.Advice = "if this step back is wanted, pull with --allow-downgrade"
 	return r
 }

@@ -36,9 +36,9 @@ func TestChoose(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				have = append(have, candidate{platform: p})
+				have = append(have, candidate{platform: p, form: spec.FormImage})
 			}
-			chosen, err := choose("ref", have, tc.wanted)
+			chosen, err := (&resolver{ref: "ref"}).choose(t.Context(), have, tc.wanted)
 			var got []string
 			for _, c := range chosen {
 				got = append(got, c.platform.String())
@@ -50,16 +50,6 @@ func TestChoose(t *testing.T) {
 				t.Errorf("the error does not list the candidates: %v", err)
 			}
 		})
-	}
-}
-
-func TestOnlyMarked(t *testing.T) {
-	plain, marked := candidate{}, candidate{marked: true}
-	if got := onlyMarked([]candidate{plain, plain}); len(got) != 2 {
-		t.Errorf("without marks %d of 2 are left", len(got))
-	}
-	if got := onlyMarked([]candidate{plain, marked, plain}); len(got) != 1 || !got[0].marked {
-		t.Errorf("a mixed index leaves %v", got)
 	}
 }
 

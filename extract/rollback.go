@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -33,13 +32,12 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	}
 	src := &lateSource{client: c, ref: cur.Reference}
 	defer src.Close()
-	desc := ocispec.Descriptor{Digest: digest.Digest(gen.Digest), Size: -1}
-	t, err := (&resolver{src: src, mem: dir, ref: cur.Reference}).load(ctx, desc)
+	t, err := (&resolver{src: src, mem: dir, ref: cur.Reference}).recall(ctx, gen.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("roll %q back: %w", cur.Live, err)
 	}
 	next := *cur
-	next.Digest, next.Created, next.Platform, next.Pinned = gen.Digest, t.config.Created, t.platform.String(), true
+	next.Digest, next.Created, next.Platform, next.Pinned = gen.Digest, t.created, t.platformName(), true
 	// Not what the reference names now: once unpinned, the next pull must see
 	// that something is left to do.
 	next.TagDigest = gen.Digest

@@ -24,11 +24,13 @@ func listCommand(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [flags] REPOSITORY|IMAGE",
 		Short: "List the tags of a repository, or what an image holds",
-		Long: `List shows the platforms of an image and the files of each with their sizes,
-or the tags of a repository where the reference names no tag.
+		Long: `List shows the boot trees of an image: their platform, their form, the files
+of each with their sizes. What else an index holds (containers, disks, single
+files) is listed with what it is. Where the reference names no tag, list shows
+the tags of the repository, and which of them belong to an index.
 
-To list files it reads the layers and proves them as pull does. With --brief it
-reads the manifests only.`,
+The files of an artifact stand in its manifest. To list those of an image it
+reads the layers and proves them as pull does; with --brief it does not.`,
 		Example: `  nbextract list registry.example/netboot
   nbextract list registry.example/netboot:fedora-42 --platform aarch64
   nbextract list oci:release:debian-12 --json`,
@@ -61,9 +63,9 @@ reads the manifests only.`,
 	}
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
-	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to show (default: all)")
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to show, and nothing else (default: all there is)")
 	cmd.Flags().BoolVar(&tags, "tags", false, "list tags even where the reference names an image")
-	cmd.Flags().BoolVar(&brief, "brief", false, "do not read layers: platforms, digests and sizes only")
+	cmd.Flags().BoolVar(&brief, "brief", false, "do not list files, and read no layers: platforms, digests and sizes only")
 	return cmd
 }
 
@@ -76,25 +78,41 @@ func namesRepository(arg string, ref transport.Reference) bool {
 
 func printListing(w io.Writer, list *extract.Listing) error {
 	for _, tag := range list.Tags {
-		if _, err := fmt.Fprintln(w, label(tag)); err != nil {
+		line := label(tag)
+		if index, ok := list.Children[tag]; ok {
+			line += "  in the index " + label(index)
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
 	}
 	for _, image := range list.Images {
-		if _, err := fmt.Fprintf(w, "%s %s %d bytes\n", image.Platform, image.Digest, image.Size); err != nil {
+		if err := printImage(w, &image); err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-		for _, f := range image.Files {
-			if f.Target != "" {
-				fmt.Fprintf(table, "\tlink\t  %s -> %s\n", label(f.Path), label(f.Target))
-				continue
-			}
-			fmt.Fprintf(table, "\t%d\t  %s\n", f.Size, label(f.Path))
-		}
-		if err := table.Flush(); err != nil {
+	}
+	for _, o := range list.Others {
+		if _, err := fmt.Fprintf(w, "%s %s %d bytes, not a boot tree: %s\n", label(o.Platform), o.Digest, o.Size, o.What); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func printImage(w io.Writer, image *extract.PlatformImage) error {
+	if _, err := fmt.Fprintf(w, "%s %s %d bytes, %s\n", label(image.Platform), image.Digest, image.Size, image.Form); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	for _, f := range image.Files {
+		switch {
+		case f.Target != "":
+			fmt.Fprintf(table, "\tlink\t  %s -> %s\n", label(f.Path), label(f.Target))
+		case f.Size < 0:
+			fmt.Fprintf(table, "\t?\t  %s\n", label(f.Path))
+		default:
+			fmt.Fprintf(table, "\t%d\t  %s\n", f.Size, label(f.Path))
+		}
+	}
+	return table.Flush()
 }
