@@ -29,6 +29,7 @@ type fakeRepo struct {
 	blobs     map[digest.Digest][]byte
 	puts      []string // tags, in order
 	cas       bool     // If-Match counts
+	stubborn  bool     // If-Match never fits
 
 	// before is called with the name of an operation ("get TAG", "put TAG",
 	// "tags", "copy") before it happens; an error takes its place.
@@ -87,7 +88,7 @@ func (f *fakeRepo) Put(_ context.Context, tag, mediaType string, body []byte, o 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cas && o.IfMatch != "" && f.tags[tag] != o.IfMatch {
+	if f.stubborn && o.IfMatch != "" || f.cas && o.IfMatch != "" && f.tags[tag] != o.IfMatch {
 		return ocispec.Descriptor{}, fmt.Errorf("put %q: %w", tag, transport.ErrChanged)
 	}
 	f.puts = append(f.puts, tag)

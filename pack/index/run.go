@@ -29,15 +29,16 @@ type run struct {
 	tag  string
 	o    Options
 
-	own     []*member
-	removal []ocispec.Descriptor // entries that this run takes out
-	buried  string               // the child tag of the first of them
-	kids    children
-	past    history
-	spared  map[entryKey]bool // removed once, and since added again by others
-	there   bool              // the index was seen
-	wrote   bool
-	changes []Change
+	own      []*member
+	removal  []ocispec.Descriptor // entries that this run takes out
+	buried   string               // the child tag of the first of them
+	kids     children
+	past     history
+	spared   map[entryKey]bool // removed once, and since added again by others
+	there    bool              // the index was seen
+	wrote    bool
+	rejected digest.Digest // an index that the registry said had changed
+	changes  []Change
 }
 
 func newRun(repo Repository, tag string, o Options) *run {
@@ -154,7 +155,14 @@ func (r *run) settle(ctx context.Context) (*Result, error) {
 }
 
 func (r *run) write(ctx context.Context, s *snapshot, e *edit) error {
-	_, err := r.repo.Put(ctx, r.tag, ocispec.MediaTypeImageIndex, e.doc.Bytes(), transport.PutOptions{IfMatch: s.current.Digest})
+	o := transport.PutOptions{IfMatch: s.current.Digest}
+	if r.rejected == s.current.Digest {
+		o.IfMatch = "" // nobody changed it: this registry knows it by another entity tag
+	}
+	_, err := r.repo.Put(ctx, r.tag, ocispec.MediaTypeImageIndex, e.doc.Bytes(), o)
+	if errors.Is(err, transport.ErrChanged) {
+		r.rejected = s.current.Digest
+	}
 	if err != nil {
 		return fmt.Errorf("write index %q: %w", r.tag, err)
 	}

@@ -338,6 +338,19 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
+// TestUnknownEntityTag meets a registry that compares If-Match with something
+// else than a digest.
+func TestUnknownEntityTag(t *testing.T) {
+	f := newFakeRepo(t)
+	f.stubborn = true
+	f.set("v1", ocispec.MediaTypeImageIndex, foreignIndex(t))
+	add(t, f, "v1", f.push("v1", "linux/amd64", "a"))
+	wantForeign(t, f.body("v1"))
+	if n := len(entriesOf(t, f.body("v1"))); n != len(foreignEntries(t))+1 {
+		t.Errorf("%d entries", n)
+	}
+}
+
 // TestLostRace meets a writer that never rests.
 func TestLostRace(t *testing.T) {
 	f := newFakeRepo(t)
