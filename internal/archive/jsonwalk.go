@@ -41,7 +41,7 @@ func (b *budgetReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, refuseTable("a value in the table is longer than %d bytes", maxValue)
 	}
-	n, err := b.r.Read(p)
+	n, err := b.r.Read(p[:min(len(p), b.left)])
 	b.left -= n
 	return n, err
 }

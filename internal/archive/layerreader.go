@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,19 +11,24 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+var errReaderClosed = errors.New("layer reader is closed")
+
 // LayerReader reads the entries of a compressed layer one after the other, as
 // archive/tar does, but trusts nothing: see Next.
 //
-// It works in the goroutine of its caller. After an error every further call
-// returns the same error.
+// The blob is read and decompressed in one goroutine and the diff ID computed in
+// another, a few blocks ahead of the caller; Close ends both. After an error every
+// further call returns the same error.
 type LayerReader struct {
-	dec    *decompressor
-	stream *boundedReader
-	scan   *tarScanner
-	check  entryCheck
-	file   string // path of the current entry if it has content
-	exact  bool   // the layer declares its uncompressed size
-	err    error
+	dec   *decompressor
+	pipe  *hashPipe     // nil before the first call of Next
+	done  chan struct{} // closed when the decompressor has ended
+	left  int64         // of the bound, behind what the caller has read
+	scan  *tarScanner
+	check entryCheck
+	file  string // path of the current entry if it has content
+	exact bool   // the layer declares its uncompressed size
+	err   error
 }
 
 // NewLayerReader reads the blob r, which desc describes; layer is its index in the
@@ -44,8 +48,28 @@ func NewLayerReader(ctx context.Context, r io.Reader, desc ocispec.Descriptor, l
 		return nil, fmt.Errorf("layer %d: %w", layer, err)
 	}
 	dec := &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}
-	stream := &boundedReader{r: dec, left: bound, hash: sha256.New()}
-	return &LayerReader{check: entryCheck{layer: layer}, dec: dec, stream: stream, scan: &tarScanner{r: stream}, exact: declared}, nil
+	l := &LayerReader{dec: dec, left: bound, exact: declared, check: entryCheck{layer: layer}}
+	l.scan = &tarScanner{r: readerFunc(l.readStream)}
+	return l, nil
+}
+
+// start lets the goroutines run. They wait for the first call of Next, so that who
+// never asks has nothing to end.
+func (l *LayerReader) start() {
+	l.pipe, l.done = newHashPipe(true), make(chan struct{})
+	ahead := &boundedReader{r: l.dec, left: l.left}
+	go func() {
+		defer close(l.done)
+		_, err := l.pipe.ReadFrom(ahead)
+		l.pipe.closeWrite(err)
+	}()
+}
+
+// readStream reads the uncompressed stream and counts it.
+func (l *LayerReader) readStream(p []byte) (int, error) {
+	n, err := l.pipe.Read(p)
+	l.left -= int64(n)
+	return n, err
 }
 
 // Next skips what is left of the current file and returns the next entry, its path
@@ -72,6 +96,9 @@ func (l *LayerReader) Next() (spec.Entry, error) {
 }
 
 func (l *LayerReader) next() (spec.Entry, error) {
+	if l.pipe == nil {
+		l.start()
+	}
 	l.file = ""
 	h, err := l.scan.next()
 	if err == io.EOF {
@@ -80,7 +107,7 @@ func (l *LayerReader) next() (spec.Entry, error) {
 	if err != nil {
 		return spec.Entry{}, err
 	}
-	e, err := l.check.entry(h, l.stream.left)
+	e, err := l.check.entry(h, l.left)
 	if err == nil && e.Type == spec.TypeFile {
 		l.file = e.Path
 	}
@@ -93,8 +120,9 @@ func (l *LayerReader) finish() error {
 	if err := l.scan.drain(io.Discard); err != nil {
 		return err
 	}
-	if l.exact && l.stream.left > 0 {
-		return spec.Refuse(spec.RuleLayerSize, "", "the layer is %d bytes shorter than it declares", l.stream.left)
+	<-l.done
+	if l.exact && l.left > 0 {
+		return spec.Refuse(spec.RuleLayerSize, "", "the layer is %d bytes shorter than it declares", l.left)
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(l.dec.blob, 1))
 	if err != nil {
@@ -138,14 +166,25 @@ func (l *LayerReader) DiffID() digest.Digest {
 	if l.err != io.EOF {
 		return ""
 	}
-	return digest.NewDigest(digest.SHA256, l.stream.hash)
+	return l.pipe.digest()
 }
 
-// Close releases the decoder. It does not close the blob.
+// Close ends the goroutines and releases the decoder. It waits for a Read of the blob
+// that is under way, which ends early if the blob's reader heeds its context; it does
+// not close the blob.
 func (l *LayerReader) Close() error {
-	l.dec.Close()
 	if l.err == nil {
-		l.err = errors.New("layer reader is closed")
+		l.err = errReaderClosed
 	}
+	if l.pipe != nil {
+		l.pipe.closeRead(errReaderClosed)
+		<-l.done
+		l.pipe.digest()
+	}
+	l.dec.Close()
 	return nil
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

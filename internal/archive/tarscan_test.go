@@ -300,9 +300,9 @@ func FuzzLayerReader(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		l.stream.left = bound
+		l.left = bound
 		var stream bytes.Buffer
-		l.stream.r = io.TeeReader(l.stream.r, &stream)
+		l.scan.r = io.TeeReader(l.scan.r, &stream)
 		var entries []spec.Entry
 		for {
 			e, err := l.Next()

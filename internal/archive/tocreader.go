@@ -46,6 +46,8 @@ type tocParser struct {
 	end      int64           // of that file's content in the blob, and of all content so far
 	total    int64           // bytes of that file's chunks so far
 	chunks   int             // of all files
+
+	maxFiles, maxChunks int
 }
 
 func newTOCParser(ctx context.Context, r io.Reader, blobSize int64) *tocParser {
@@ -56,7 +58,10 @@ func newTOCParser(ctx context.Context, r io.Reader, blobSize int64) *tocParser {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		keys = append(keys, name)
 	}
-	return &tocParser{ctx: ctx, walk: newJSONWalk(r), keys: keys, blobSize: blobSize, seen: map[string]bool{}}
+	return &tocParser{
+		ctx: ctx, walk: newJSONWalk(r), keys: keys, blobSize: blobSize, seen: map[string]bool{},
+		maxFiles: spec.MaxEntries, maxChunks: spec.MaxChunks,
+	}
 }
 
 // parse reads the whole document.
@@ -151,8 +156,8 @@ func (p *tocParser) file(e *tocEntry) error {
 	if path == "." || p.seen[path] {
 		return spec.Refuse(spec.RuleChunkTable, e.Name, "a file cannot have this path, or has it a second time")
 	}
-	if len(p.toc.Files) == spec.MaxEntries {
-		return refuseTable("the table of contents has more than %d files", spec.MaxEntries)
+	if len(p.toc.Files) == p.maxFiles {
+		return refuseTable("the table of contents has more than %d files", p.maxFiles)
 	}
 	p.seen[path] = true
 	f := ChunkedFile{Path: path, Size: e.Size}
@@ -190,8 +195,8 @@ func (p *tocParser) chunk(e *tocEntry) error {
 	if e.ChunkType != "" && e.ChunkType != tocChunkZeros {
 		return spec.Refuse(spec.RuleChunkTable, e.Name, "chunk of unknown type %q", e.ChunkType)
 	}
-	if p.chunks++; p.chunks > spec.MaxChunks {
-		return refuseTable("the table of contents has more than %d chunks", spec.MaxChunks)
+	if p.chunks++; p.chunks > p.maxChunks {
+		return refuseTable("the table of contents has more than %d chunks", p.maxChunks)
 	}
 	sum, err := parseSum(e.ChunkDigest)
 	if err != nil {

@@ -106,21 +106,26 @@ func TestDecodeTOCBounds(t *testing.T) {
 		}
 		return b.String() + "]}"
 	}
+	const maxFiles, maxChunks = 30, 100
 	for name, test := range map[string]struct {
 		doc  string
 		fits bool
 	}{
-		"chunks":          {chunks(spec.MaxChunks), true},
-		"too many chunks": {chunks(spec.MaxChunks + 1), false},
-		"files":           {`{"version":1,"entries":[` + many(spec.MaxEntries) + `]}`, true},
-		"too many files":  {`{"version":1,"entries":[` + many(spec.MaxEntries+1) + `]}`, false},
+		"chunks":          {chunks(maxChunks), true},
+		"too many chunks": {chunks(maxChunks + 1), false},
+		"files":           {`{"version":1,"entries":[` + many(maxFiles) + `]}`, true},
+		"too many files":  {`{"version":1,"entries":[` + many(maxFiles+1) + `]}`, false},
 		"long value":      {`{"version":1,"entries":[{"type":"dir","name":"` + strings.Repeat("x", 1<<20) + `"}]}`, true},
 		"too long value":  {`{"version":1,"entries":[{"type":"dir","name":"` + strings.Repeat("x", 3<<20) + `"}]}`, false},
-		"long list":       {`{"version":1,"entries":[` + strings.Repeat(`{"type":"dir"},`, 70_000) + `{}]}`, true},
-		"long elsewhere":  {`{"version":1,"other":[` + strings.Repeat(`1,`, 3<<20) + `1]}`, false},
+		"long list":       {`{"version":1,"entries":[` + strings.Repeat(`{"type":"dir","name":"`+strings.Repeat("x", 1000)+`"},`, 3000) + `{}]}`, true},
+		"long elsewhere":  {`{"version":1,"other":["` + strings.Repeat(`x","`, 1<<20) + `"]}`, false},
 	} {
-		f := metaFrameOf(t, []byte(testSums.Replace(test.doc)))
-		_, err := DecodeTOC(t.Context(), f.data.Bytes(), f.table(0), 1_000_000)
+		p := newTOCParser(t.Context(), strings.NewReader(testSums.Replace(test.doc)), 1_000_000)
+		if p.maxFiles != spec.MaxEntries || p.maxChunks != spec.MaxChunks {
+			t.Fatalf("bounds are %d files, %d chunks", p.maxFiles, p.maxChunks)
+		}
+		p.maxFiles, p.maxChunks = maxFiles, maxChunks
+		err := p.parse()
 		if test.fits {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
