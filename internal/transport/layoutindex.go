@@ -67,12 +67,13 @@ func layoutNames(idx *ocispec.Index) []string {
 }
 
 // selectEntry finds the entry that ref names: the one with its digest, the one
-// with its name, or, when it has neither, the only one. The error is
+// with its name, or, when it has neither, the only one that is not attached to
+// another. The error is
 // errNoEntry when a digest is not among the entries: it may still be a blob.
 func selectEntry(idx *ocispec.Index, ref Reference) (ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	for _, d := range idx.Manifests {
-		if ref.Digest != "" && d.Digest == ref.Digest || ref.Digest == "" && (ref.Tag == "" || refName(d) == ref.Tag) {
+		if ref.Digest != "" && d.Digest == ref.Digest || ref.Digest == "" && (refName(d) == ref.Tag || ref.Tag == "" && !attachmentName.MatchString(refName(d))) {
 			// The same image may be there under several names.
 			if !slices.ContainsFunc(found, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }) {
 				found = append(found, d)

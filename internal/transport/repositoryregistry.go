@@ -171,6 +171,9 @@ func (r *registryStore) put(ctx context.Context, tag string, d ocispec.Descripto
 		tag = d.Digest.String()
 	}
 	repo := e.repository()
+	// The library would list what has a subject in an index that it writes anew,
+	// and delete the old one. PutReferrer does that without losing a byte.
+	_ = repo.SetReferrersCapability(true)
 	repo.Client = &conditionalClient{e: e, part: "/manifests/" + tag, match: o.IfMatch}
 	err = r.c.pushManifest(ctx, repo, d, body, tag, func(context.Context) error { return nil })
 	var resp *errcode.ErrorResponse
