@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,9 @@ type Dir struct {
 
 	images   map[string]*Image
 	contents contentIndex // where a content is recorded, made when first needed
+
+	partialMu sync.Mutex
+	inUse     map[string]bool // partial downloads that are open, by name
 }
 
 // Open opens the boot directory for writing: it makes it when it is missing,
@@ -112,7 +116,7 @@ func newDir(dir string, o Options) *Dir {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	return &Dir{path: dir, opts: o, ops: &fsOps{hook: o.hook}, lock: -1, images: map[string]*Image{}}
+	return &Dir{path: dir, opts: o, ops: &fsOps{hook: o.hook}, lock: -1, images: map[string]*Image{}, inUse: map[string]bool{}}
 }
 
 // Close gives up the lock. Where Open made the boot directory or its state
@@ -282,25 +286,32 @@ func (d *Dir) needLock() error {
 }
 
 // Space refuses when the file system of the boot directory has not room for so
-// many more bytes and inodes.
+// many more bytes and inodes. Partial downloads that nobody uses now give way;
+// those in use that are still to be written count among the bytes.
 func (d *Dir) Space(bytes, inodes int64) error {
 	if d.root == nil {
 		return nil
 	}
+	return d.makeRoom(func() (int64, error) { return d.room(bytes, inodes) })
+}
+
+// room compares what is needed with what is free, and tells how many bytes are
+// missing.
+func (d *Dir) room(bytes, inodes int64) (missing int64, err error) {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(d.root.fd, &st) }); err != nil {
-		return fmt.Errorf("look at free space of %q: %w", d.path, err)
+		return 0, fmt.Errorf("look at free space of %q: %w", d.path, err)
 	}
 	block := max(int64(st.Bsize), 1)
 	// Every file ends in a block of its own.
 	if need := bytes/block + inodes + 1; need > int64(st.Bavail) {
-		return withHint(fmt.Errorf("boot directory %q has room for %d bytes, %d are needed: %w",
+		return (need - int64(st.Bavail)) * block, withHint(fmt.Errorf("boot directory %q has room for %d bytes, %d are needed: %w",
 			d.path, int64(st.Bavail)*block, bytes, unix.ENOSPC), "free some space, or nbextract prune")
 	}
 	// File systems that make inodes as they go report none at all.
 	if st.Files > 0 && inodes > int64(st.Ffree) {
-		return withHint(fmt.Errorf("boot directory %q has room for %d files, %d are needed: %w",
+		return 0, withHint(fmt.Errorf("boot directory %q has room for %d files, %d are needed: %w",
 			d.path, st.Ffree, inodes, unix.ENOSPC), "free some inodes, or nbextract prune")
 	}
-	return nil
+	return 0, nil
 }

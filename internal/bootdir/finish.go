@@ -29,6 +29,9 @@ func (c *commit) finishSteps() error {
 	if err := c.d.removeStage(c.j.ID); err != nil {
 		c.warn("cannot remove the stage, the next run does: %v", err)
 	}
+	if err := c.d.dropPartials(c.j.Image, c.j.Tree.Live); err != nil {
+		return err
+	}
 	if err := c.refreshStates(); err != nil {
 		return err
 	}

@@ -206,7 +206,7 @@ func leftovers(t testing.TB, dir string) []string {
 		case err != nil:
 			left = append(left, err.Error())
 		case rel == journalName, strings.HasPrefix(e.Name(), tmpPrefix), strings.HasPrefix(rel, stageName+"/"),
-			strings.HasPrefix(rel, keptName+"/"):
+			strings.HasPrefix(rel, keptName+"/"), strings.HasPrefix(rel, partialName+"/"):
 			left = append(left, rel)
 		}
 		return nil

@@ -79,7 +79,7 @@ func (j *journal) check() error {
 	if j.Version != recordVersion {
 		return fmt.Errorf("journal has version %d, this program knows %d", j.Version, recordVersion)
 	}
-	if len(j.ID) != 16 || strings.Trim(j.ID, "0123456789abcdef") != "" {
+	if !isStageID(j.ID) {
 		return fmt.Errorf("bad stage id %q", j.ID)
 	}
 	if j.Tree == nil || j.Image == nil {
@@ -96,6 +96,10 @@ func (j *journal) check() error {
 	}
 	return j.checkPaths()
 }
+
+// isStageID tells the names of stages from others: eight digits for the live
+// path, and eight by chance.
+func isStageID(s string) bool { return len(s) == 16 && strings.Trim(s, "0123456789abcdef") == "" }
 
 func (j *journal) checkPaths() error {
 	for _, u := range j.Units {

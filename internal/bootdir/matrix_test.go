@@ -164,7 +164,7 @@ func TestRealKill(t *testing.T) {
 	must(t, err)
 	base := quickDir(t)
 	for _, s := range scenarios() {
-		if !strings.Contains(" update with strangers|flat update|link update|prune|", s.name+"|") {
+		if !strings.Contains(" update with strangers|flat update|link update|prune|resumed update|", s.name+"|") {
 			continue
 		}
 		o, steps := s.measure(t, filepath.Join(base, "measure "+s.name))

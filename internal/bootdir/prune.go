@@ -13,11 +13,12 @@ import (
 // one counts), if they were superseded at least grace ago. The live generation
 // of any tree stays, and so does the whole history of a pinned tree. It gives
 // the digests that were removed. Directories in by-digest that no record knows
-// are left alone.
+// are left alone. Partial downloads that are too old go too.
 func (d *Dir) Prune(ctx context.Context, keep int, grace time.Duration) ([]string, error) {
 	if err := d.needLock(); err != nil {
 		return nil, err
 	}
+	d.agePartials()
 	trees, err := d.Trees()
 	if err != nil {
 		return nil, err

@@ -100,11 +100,16 @@ func (d *Dir) tidy() error {
 			return err
 		}
 	}
-	return d.sweepImages()
+	if err := d.sweepImages(); err != nil {
+		return err
+	}
+	d.agePartials()
+	return nil
 }
 
 // sweepStages removes what runs that died before their journal was written
-// have staged. The lock says that no such run is alive.
+// have staged, and keeps the files for the next attempt. The lock says that no
+// such run is alive.
 func (d *Dir) sweepStages() error {
 	stages, err := d.stateDir(stageName, false)
 	if isMissing(err) {
@@ -119,7 +124,9 @@ func (d *Dir) sweepStages() error {
 		return err
 	}
 	for _, name := range names {
-		if err := d.removeAll(stages, name); err != nil {
+		if isStageID(name) {
+			d.salvage(name)
+		} else if err := d.removeAll(stages, name); err != nil {
 			d.opts.Log("cannot remove what an earlier run left: %v", err)
 		}
 	}

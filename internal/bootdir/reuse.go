@@ -79,9 +79,10 @@ func (d *Dir) Holds(sha256 string) bool {
 
 // Reuse makes path in the stage from a copy of this content that is on disk
 // already: the file that is live at that path, then one staged before, then
-// any recorded one. A copy from outside the stage is hashed again before it
-// counts. It is linked when owner, mode and time fit, else copied. size is -1
-// when unknown. It gives false when there is no good copy.
+// any recorded one, then one that an interrupted run has staged at that path. A
+// copy from outside the stage is hashed again before it counts. It is linked
+// when owner, mode and time fit, else copied. size is -1 when unknown. It gives
+// false when there is no good copy.
 func (s *Stage) Reuse(p, sha256 string, size int64) (bool, error) {
 	if err := spec.CheckPath(p); err != nil {
 		return false, err
@@ -108,7 +109,7 @@ func (s *Stage) Reuse(p, sha256 string, size int64) (bool, error) {
 			return done, err
 		}
 	}
-	return false, nil
+	return s.reuseLeftover(p, sha256, size)
 }
 
 // Link makes path a file with the content of another that is finished in this

@@ -69,9 +69,10 @@ func (d *Dir) Begin(ctx context.Context, live string) (*Stage, error) {
 }
 
 func (s *Stage) make() error {
-	random := make([]byte, 8)
+	random := make([]byte, 4)
 	_, _ = rand.Read(random) // never fails
-	s.id = hex.EncodeToString(random)
+	// The name says for which live path, should this run be cut off.
+	s.id = liveKey(s.live) + hex.EncodeToString(random)
 	stages, err := s.d.stateDir(stageName, true)
 	if err != nil {
 		return err

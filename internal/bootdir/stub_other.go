@@ -5,7 +5,11 @@ package bootdir
 import (
 	"context"
 	"errors"
+	"io"
+	"strings"
 	"time"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // errPlatform is the answer of every entry point outside Linux: the protocol
@@ -69,6 +73,39 @@ func (d *Dir) Begin(context.Context, string) (*Stage, error) { return nil, errPl
 // Prune refuses on this system.
 func (d *Dir) Prune(context.Context, int, time.Duration) ([]string, error) { return nil, errPlatform }
 
+// Partial keeps nothing on this system.
+func (d *Dir) Partial(string, int64) *Partial { return nil }
+
+// Partial is nil on this system.
+type Partial struct{}
+
+// Size is 0.
+func (p *Partial) Size() int64 { return 0 }
+
+// Prefix is empty.
+func (p *Partial) Prefix() io.Reader { return strings.NewReader("") }
+
+// Tee gives r.
+func (p *Partial) Tee(r io.Reader) io.Reader { return r }
+
+// Drop does nothing.
+func (p *Partial) Drop() {}
+
+// Close does nothing.
+func (p *Partial) Close() error { return nil }
+
+// Leftover is nil on this system.
+type Leftover struct{}
+
+// Size is 0.
+func (l *Leftover) Size() int64 { return 0 }
+
+// ReadAt refuses on this system.
+func (l *Leftover) ReadAt([]byte, int64) (int, error) { return 0, errPlatform }
+
+// Close does nothing.
+func (l *Leftover) Close() error { return nil }
+
 // Stage cannot be made on this system.
 type Stage struct{}
 
@@ -98,6 +135,15 @@ func (s *Stage) Commit(context.Context, *Image, *Tree) (Result, error) {
 // Discard does nothing.
 func (s *Stage) Discard() {}
 
+// Suspend does nothing.
+func (s *Stage) Suspend() {}
+
+// Leftover gives nil.
+func (s *Stage) Leftover(string) *Leftover { return nil }
+
+// HasLeftovers is false.
+func (s *Stage) HasLeftovers() bool { return false }
+
 // File cannot be made on this system.
 type File struct{}
 
@@ -109,3 +155,6 @@ func (f *File) Close(string) error { return errPlatform }
 
 // Abort does nothing.
 func (f *File) Abort() {}
+
+// Suspend does nothing.
+func (f *File) Suspend() {}

@@ -27,6 +27,24 @@ func TestOrderSurvivesPowerLoss(t *testing.T) {
 	}
 }
 
+// TestOrderOfResumedRun: the same for a run that uses what another has left.
+func TestOrderOfResumedRun(t *testing.T) {
+	dir := t.TempDir()
+	next := tree{"file": "a long new file", "g": "another long file"}
+	interrupted(live, next, 9)(t, dir)
+	var ops, paths []string
+	taken := false
+	must(t, resumer(live, next)(dir, Options{hook: func(op, p string) error {
+		taken = taken || op == "rename-new" && strings.HasSuffix(p, stagedGeneration+"/file")
+		ops, paths = append(ops, op), append(paths, p)
+		return nil
+	}}))
+	if !taken {
+		t.Error("nothing of the earlier run is used")
+	}
+	checkOrder(t, ops, paths)
+}
+
 func checkOrder(t *testing.T, ops, paths []string) {
 	t.Helper()
 	index := func(from int, op string, match func(string) bool) int {
@@ -51,11 +69,11 @@ func checkOrder(t *testing.T, ops, paths []string) {
 		p := paths[i]
 		inStage := strings.HasPrefix(p, path.Join(stateName, stageName)+"/")
 		switch {
-		case inStage && i < renamed && (op == "create" || op == "link" && strings.Contains(p, "/"+stagedGeneration+"/")):
+		case inStage && i < renamed && (op == "create" || (op == "link" || op == "rename-new") && strings.Contains(p, "/"+stagedGeneration+"/")):
 			if j := index(i, "fsync", is(p)); j < 0 || j > renamed {
 				t.Errorf("%s %s is not synced before the journal", op, p)
 			}
-		case inStage && i < renamed && (op == "create" || op == "link" || op == "symlink" || op == "mkdir"):
+		case inStage && i < renamed && (op == "create" || op == "link" || op == "symlink" || op == "mkdir" || op == "rename-new"):
 			if path.Base(p) == "probe-a" || path.Base(p) == "probe-b" {
 				continue
 			}

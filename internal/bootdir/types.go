@@ -145,4 +145,6 @@ type Options struct {
 	Now      func() time.Time              // nil means time.Now
 	Log      func(format string, a ...any) // notes for the user; nil drops them
 	hook     func(op, path string) error   // tests: called before every call that changes files
+
+	partialMin, partialLimit int64 // tests: other bounds of partial downloads; 0: the usual ones
 }

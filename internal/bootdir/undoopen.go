@@ -10,13 +10,14 @@ import (
 )
 
 // leaveNoTrace takes back what Open made when nothing came of it: a pull that
-// is refused, or that finds no such image, leaves the disk as it was. Only
-// empty directories and the lock go; what fails stays, and does no harm.
+// is refused, or that finds no such image, leaves the disk as it was; one that
+// was interrupted leaves what it has fetched. Only empty directories and the
+// lock go; what fails stays, and does no harm.
 func (d *Dir) leaveNoTrace() {
 	if !d.madeState || d.lock < 0 || d.pending {
 		return
 	}
-	for _, name := range []string{stageName, imagesName, treesName, keptName} {
+	for _, name := range []string{stageName, imagesName, treesName, keptName, partialName} {
 		_ = d.ops.rmdir(d.state, name)
 	}
 	if names, err := d.state.names(); err != nil || !slices.Equal(names, []string{lockName}) {
