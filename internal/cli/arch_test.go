@@ -12,7 +12,7 @@ import (
 // docs/architecture.md draws them. A room that is not listed may not exist.
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
-	const ociindex = "internal/ociindex"
+	const ociindex, config = "internal/ociindex", "internal/config"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
@@ -20,6 +20,7 @@ func arrows() map[string][]string {
 		ociindex:        {"spec"},
 		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
+		config:          nil,
 		"pack":          {"spec", archive, ociindex, transport},
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, bootdir},
