@@ -21,7 +21,7 @@ func arrows() map[string][]string {
 		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
 		config:          nil,
-		"pack":          {"spec", archive, ociindex, transport},
+		"pack":          {"spec", archive, ociindex, transport, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, bootdir},
 		"cmd/nbpack":    {"spec", archive, ociindex, transport, cli, "pack", "pack/index"},
