@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -249,40 +248,7 @@ func TestFetchFromRealRegistry(t *testing.T) {
 // "pa:ss", and gives its address.
 func runRegistryWithPassword(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("docker-registry"); err != nil {
-		t.Skip("docker-registry is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
 	dir := t.TempDir()
-	writeTree(t, dir, map[string]string{
-		"htpasswd": "robot:$2y$05$nbpackTestSaltForHtpaeBzedxb8kKuxGJR3k4Ij1u27AnIKGpMa\n",
-		"config.yml": fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\nauth: {htpasswd: {realm: test, path: %s}}\n",
-			filepath.Join(dir, "storage"), addr, filepath.Join(dir, "htpasswd")),
-	})
-	var output bytes.Buffer
-	cmd := exec.Command("docker-registry", "serve", filepath.Join(dir, "config.yml"))
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	// It says nothing when it is ready, so it is asked until it answers.
-	for {
-		select {
-		case <-ended:
-			t.Skipf("docker-registry does not start here: %s", output.String())
-		default:
-		}
-		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
-			_ = resp.Body.Close()
-			return addr
-		}
-	}
+	writeTree(t, dir, map[string]string{"htpasswd": "robot:$2y$05$nbpackTestSaltForHtpaeBzedxb8kKuxGJR3k4Ij1u27AnIKGpMa\n"})
+	return runRegistry(t, fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", filepath.Join(dir, "htpasswd")))
 }
