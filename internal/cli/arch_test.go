@@ -13,6 +13,7 @@ import (
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
 	const ociindex, config = "internal/ociindex", "internal/config"
+	const trust = "internal/trust"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
@@ -20,12 +21,13 @@ func arrows() map[string][]string {
 		ociindex:        {"spec"},
 		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
+		trust:           {"spec"},
 		config:          nil,
-		"pack":          {"spec", archive, ociindex, transport, "pack/index"},
+		"pack":          {"spec", archive, ociindex, transport, trust, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
-		"extract":       {"spec", archive, ociindex, transport, bootdir},
-		"cmd/nbpack":    {"spec", archive, ociindex, transport, cli, "pack", "pack/index"},
-		"cmd/nbextract": {"spec", archive, ociindex, transport, bootdir, cli, "extract"},
+		"extract":       {"spec", archive, ociindex, transport, trust, bootdir},
+		"cmd/nbpack":    {"spec", archive, ociindex, transport, trust, cli, "pack", "pack/index"},
+		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract"},
 	}
 }
 
