@@ -13,6 +13,7 @@ import (
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
 	const ociindex, config = "internal/ociindex", "internal/config"
+	const catalog = "internal/catalog"
 	const trust = "internal/trust"
 	return map[string][]string{
 		"spec":          nil,
@@ -23,11 +24,12 @@ func arrows() map[string][]string {
 		bootdir:         {"spec"},
 		trust:           {"spec"},
 		config:          nil,
+		catalog:         {"spec", ociindex, transport, config},
 		"pack":          {"spec", archive, ociindex, transport, trust, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
-		"extract":       {"spec", archive, ociindex, transport, trust, bootdir},
+		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog},
 		"cmd/nbpack":    {"spec", archive, ociindex, transport, trust, cli, "pack", "pack/index"},
-		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract"},
+		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog},
 	}
 }
 
