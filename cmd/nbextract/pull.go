@@ -32,6 +32,10 @@ without docker://), an OCI layout (oci:DIR:TAG), an archive of one
 (oci-archive:FILE), a directory as skopeo writes it (dir:DIR) or an image that
 podman or buildah has here (containers-storage:NAME:TAG).
 
+The content may be a netboot image or any of the artifacts that hold boot files:
+those of nbpack, of nboci, of "podman manifest add --artifact" and of oras. Disks,
+single files and containers beside them in an index are passed by.
+
 A tag that did not move and a tree that nobody touched cost one request. A
 managed file that is missing or changed is repaired. Files that nbextract did
 not put there stay; where one is in the way of the image, nothing is changed.

@@ -19,19 +19,20 @@ const (
 // directly in the boot directory.
 const FlatLive = "."
 
-// Image holds the facts about one manifest. They never change, so they are
-// recorded once, under the digest.
+// Image holds the facts about one manifest. They are recorded once, under the
+// digest; only what an index says of an artifact besides (its entrypoints, and so
+// its links) may be another the next time.
 type Image struct {
 	Digest    string            `json:"digest"`             // of the platform's manifest, "sha256:…"
 	MediaType string            `json:"mediaType"`          // of the manifest
 	Manifest  []byte            `json:"manifest"`           // as received
-	Config    []byte            `json:"config"`             // as received
+	Config    []byte            `json:"config"`             // as received; empty for an artifact, whose manifest says all
 	Platform  string            `json:"platform,omitempty"` // "linux/arm/v7"
 	Labels    map[string]string `json:"labels,omitempty"`   // netboot labels, merged
 	Created   *time.Time        `json:"created,omitempty"`  // as the config states it
 	Layers    []Layer           `json:"layers,omitempty"`   // in the manifest's order
 
-	// Sums is what SHA256SUM lists.
+	// Sums is what SHA256SUM lists; an artifact may have none.
 	Sums []spec.Sum `json:"sums,omitempty"`
 
 	// Entries is the final tree: directories, regular files with size and
@@ -40,11 +41,12 @@ type Image struct {
 	Entries []spec.Entry `json:"entries"`
 }
 
-// Layer is what one layer held, so that a layer whose diff ID is recorded need
-// not be fetched again. Entries are the raw ones, with hard links.
+// Layer is what one layer held, so that a layer whose diff ID is recorded, or
+// whose digest where it was no tar, need not be fetched again. Entries are the
+// raw ones, with hard links.
 type Layer struct {
 	Digest    string       `json:"digest"`
-	DiffID    string       `json:"diffID"`
+	DiffID    string       `json:"diffID,omitempty"` // of a tar; empty for a layer that is one file, or nothing
 	MediaType string       `json:"mediaType"`
 	Size      int64        `json:"size"` // bytes of the blob
 	Entries   []spec.Entry `json:"entries,omitempty"`
