@@ -39,15 +39,18 @@ func whatIs(d ocispec.Descriptor) string {
 	return "container"
 }
 
-// ListTags lists the tags of a repository, or the names in a layout, and tells
-// which of them belong to an index. A tag is asked about that only if its name
-// could be that of a child.
-func ListTags(ctx context.Context, c *transport.Client, ref transport.Reference) (*Listing, error) {
+// ListTags lists the tags of a repository, or the names in a layout. With
+// children it tells which of them belong to an index: a tag whose name could be
+// that of a child is asked about that.
+func ListTags(ctx context.Context, c *transport.Client, ref transport.Reference, children bool) (*Listing, error) {
 	tags, err := c.Tags(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	list := &Listing{Reference: ref.String(), Tags: tags}
+	if !children {
+		return list, nil
+	}
 	there := map[string]bool{}
 	for _, tag := range tags {
 		there[tag] = true

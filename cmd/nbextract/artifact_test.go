@@ -355,6 +355,27 @@ func TestPodmanArtifact(t *testing.T) {
 		t.Errorf("and once more: %+v", third)
 	}
 	must(t, "verify", "-d", boot)
+
+	// What the index said is remembered where a step back does not ask it.
+	a.files = map[string]string{"shim.efi": "shim", "grubx64.efi": "grub 2", "vmlinuz": "kernel 2", "grub.cfg": "set timeout=5\n", "BOOT": "shim"}
+	next := r.pushArtifact(t, "", a)
+	next.Platform, next.Annotations = entry.Platform, entry.Annotations
+	r.index(t, "stream9", next)
+	pullAll(t, r.ref("stream9"), "-d", boot)
+	r.asked()
+	must(t, "rollback", "-d", boot, "centos-stream/9/amd64")
+	if asked := r.asked(); len(asked) != 0 {
+		t.Errorf("rollback asked %q", asked)
+	}
+	checkFiles(t, tree, files)
+	if err := os.Remove(filepath.Join(tree, "BOOTA")); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "pull", "--tls-verify=false", r.ref("stream9"), "-d", boot)
+	checkFiles(t, tree, map[string]string{"BOOT": "shim", "BOOTA": "grub", "vmlinuz": "kernel"})
+	if out := must(t, "status", "-d", boot); !strings.Contains(out, "pinned") || strings.Contains(out, "damaged") {
+		t.Errorf("status: %s", out)
+	}
 }
 
 func TestArtifactDowngrade(t *testing.T) {
@@ -465,6 +486,10 @@ func TestListTagsOfAnIndex(t *testing.T) {
 	if len(list.Tags) != 5 || len(list.Children) != 1 || list.Children["fedora-42-amd64"] != "fedora-42" {
 		t.Errorf("%+v", list)
 	}
+	r.asked()
+	if brief := listJSON(t, "--brief", repository); len(brief.Tags) != 5 || brief.Children != nil || len(r.asked()) != 1 {
+		t.Errorf("brief: %+v", brief)
+	}
 	out := must(t, "list", "--tls-verify=false", repository)
 	if !strings.Contains(out, "fedora-42-amd64  in the index fedora-42\n") || !strings.Contains(out, "fedora-42-arm64\n") {
 		t.Errorf("tags:\n%s", out)
@@ -496,7 +521,10 @@ func TestUnnamedArtifact(t *testing.T) {
 	if len(list.Images) != 1 || list.Images[0].Platform != "" || list.Images[0].Form != spec.FormTitled {
 		t.Errorf("%+v", list)
 	}
-	if out := must(t, "status", "-d", filepath.Join(boot, "13")); !strings.Contains(out, "-") {
+	if again := pullJSON(t, "--layout", "flat", r.ref("v"), "-d", filepath.Join(boot, "13")); again.Changed || again.Requests != 1 || again.Platform != "" {
+		t.Errorf("nothing changed: %+v", again)
+	}
+	if out := must(t, "status", "-d", filepath.Join(boot, "13")); !strings.Contains(out, ".     -         sha256:") {
 		t.Errorf("status: %s", out)
 	}
 }

@@ -47,7 +47,7 @@ reads the layers and proves them as pull does; with --brief it does not.`,
 			defer client.Close()
 			var list *extract.Listing
 			if tags || namesRepository(args[0], ref) {
-				list, err = extract.ListTags(cmd.Context(), client, ref)
+				list, err = extract.ListTags(cmd.Context(), client, ref, !brief)
 			} else {
 				list, err = extract.ListImage(cmd.Context(), client, ref, platforms, !brief)
 			}
@@ -65,7 +65,7 @@ reads the layers and proves them as pull does; with --brief it does not.`,
 	registry.Bind(cmd.Flags())
 	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to show, and nothing else (default: all there is)")
 	cmd.Flags().BoolVar(&tags, "tags", false, "list tags even where the reference names an image")
-	cmd.Flags().BoolVar(&brief, "brief", false, "do not list files, and read no layers: platforms, digests and sizes only")
+	cmd.Flags().BoolVar(&brief, "brief", false, "read no layers and list no files: platforms, digests and sizes only; of a repository its tags only")
 	return cmd
 }
 

@@ -44,7 +44,7 @@ func printStatus(env *cli.Env, trees []extract.TreeStatus) error {
 	table := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "PATH\tPLATFORM\tDIGEST\tINSTALLED\tSTATE\tREFERENCE")
 	for _, t := range trees {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Path, t.Platform, shortDigest(t.Digest),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Path, label(t.Platform), shortDigest(t.Digest),
 			t.Installed.UTC().Format("2006-01-02 15:04"), state(t), label(t.Reference))
 	}
 	return table.Flush()
