@@ -41,7 +41,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 content refused; 4 not found;
   nbpack lint registry.example/netboot:debian-12
   nbpack inspect oci:./layout:debian-12`,
 	}
-	cmd.AddCommand(buildCommand(env), indexCommand(env), lintCommand(env), inspectCommand(env))
+	cmd.AddCommand(buildCommand(env), indexCommand(env), lintCommand(env), inspectCommand(env),
+		keygenCommand(env), signCommand(env), verifyCommand(env))
 	return cmd
 }
 
