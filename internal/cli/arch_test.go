@@ -14,7 +14,7 @@ func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
 	const ociindex, config = "internal/ociindex", "internal/config"
 	const catalog = "internal/catalog"
-	const trust = "internal/trust"
+	const trust, bootcheck = "internal/trust", "internal/bootcheck"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
@@ -23,6 +23,7 @@ func arrows() map[string][]string {
 		transport:       {"spec", ociindex},
 		bootdir:         {"spec"},
 		trust:           {"spec"},
+		bootcheck:       {"spec"},
 		config:          nil,
 		catalog:         {"spec", ociindex, transport, config},
 		"pack":          {"spec", archive, ociindex, transport, trust, "pack/index"},

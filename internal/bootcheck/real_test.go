@@ -1,0 +1,122 @@
+package bootcheck
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// debian are the installer's packages, which .ci/run fetches, with the names of
+// their files.
+var debian = []struct {
+	arch, platform, kernel, modules string
+	labels                          map[string]string
+}{
+	{"amd64", "amd64", "linux", "-amd64", map[string]string{
+		spec.LabelEntrypoint: "bootnetx64.efi", spec.LabelAltEntrypoint: "grubx64.efi", spec.LabelLegacyEntrypoint: "pxelinux.0"}},
+	{"arm64", "arm64", "linux", "-arm64", map[string]string{
+		spec.LabelEntrypoint: "bootnetaa64.efi", spec.LabelAltEntrypoint: "grubaa64.efi"}},
+	{"ppc64el", "ppc64le", "vmlinux", "-powerpc64le", nil},
+	{"armhf", "arm", "vmlinuz", "", nil},
+}
+
+// netboot hands the files of the text installer in a Debian package to use, with
+// their names below debian-installer/ARCH.
+func netboot(t *testing.T, arch string, use func(h *tar.Header, name string, r io.Reader)) {
+	t.Helper()
+	dir := os.Getenv("NBPACK_TEST_DEBS")
+	if dir == "" {
+		t.Skip("NBPACK_TEST_DEBS does not name a directory with Debian's installer packages")
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-"+arch+"_*.deb"))
+	if err != nil || len(found) == 0 {
+		t.Skipf("%s has no installer package for %s (%v)", dir, arch, err)
+	}
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		t.Skip("no dpkg-deb")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", found[0])
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in := tar.NewReader(out)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, name, ok := strings.Cut(h.Name, "/text/debian-installer/"+arch+"/"); ok && name != "" {
+			use(h, name, in)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDebian looks at the real installers of four architectures.
+func TestDebian(t *testing.T) {
+	for _, tc := range debian {
+		t.Run(tc.arch, func(t *testing.T) {
+			labels := map[string]string{spec.LabelOSName: "debian", spec.LabelOSVersion: "12", spec.LabelOSArch: tc.platform}
+			for k, v := range tc.labels {
+				labels[k] = v
+			}
+			c := New(Options{Platform: spec.Platform{OS: "linux", Architecture: tc.platform}, Labels: labels, Modes: true})
+			var entries []spec.Entry
+			netboot(t, tc.arch, func(h *tar.Header, name string, r io.Reader) {
+				e := spec.Entry{Path: strings.TrimSuffix(name, "/"), Type: spec.TypeFile, Mode: uint32(h.Mode)}
+				switch h.Typeflag {
+				case tar.TypeDir:
+					e.Type = spec.TypeDir
+				case tar.TypeSymlink:
+					e.Type = spec.TypeSymlink
+				default:
+					look(t, c, e.Path, r)
+				}
+				entries = append(entries, e)
+			})
+			found := c.Findings(entries)
+			paired := tc.modules == "" // the arm kernel does not show its version
+			for _, v := range found {
+				t.Logf("%s %s %q: %s", v.Severity, v.Rule, v.Path, v.Message)
+				if v.Severity != SeverityInfo {
+					t.Errorf("a good set has %+v", v)
+				}
+				if v.Rule == RuleKernelVersion && v.Path == tc.kernel && strings.Contains(v.Message, "initrd.gz") && strings.Contains(v.Message, tc.modules) {
+					paired = true
+				}
+			}
+			if !paired {
+				t.Errorf("kernel and initrd were not compared")
+			}
+		})
+	}
+}
+
+// look lets a checker read a file.
+func look(t *testing.T, c *Checker, path string, r io.Reader) {
+	t.Helper()
+	p := c.File(path)
+	_, err := io.Copy(p, r)
+	if err := errors.Join(err, p.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
