@@ -30,3 +30,17 @@ func (e *hinted) Unwrap() error { return e.err }
 func (e *hinted) Hint() string  { return e.advice }
 
 func withHint(err error, advice string) error { return &hinted{err, advice} }
+
+// OccupiedError says that a tree cannot be removed because the site keeps files
+// of its own in it.
+type OccupiedError struct{ Live, Path string }
+
+// Error names the tree and the first such file.
+func (e *OccupiedError) Error() string {
+	return fmt.Sprintf("boot tree %q holds %q, which nbextract did not put there", e.Live, e.Path)
+}
+
+// Hint says what to do.
+func (e *OccupiedError) Hint() string {
+	return "move the site's own files away; the tree is removed on a later run"
+}

@@ -10,7 +10,7 @@ import (
 )
 
 // Prune removes generations: of each tree all but the newest keep (the live
-// one counts), if they were superseded at least grace ago. The live generation
+// one counts; a tree's own Keep overrules it), if they were superseded at least grace ago. The live generation
 // of any tree stays, and so does the whole history of a pinned tree. It gives
 // the digests that were removed. Directories in by-digest that no record knows
 // are left alone. Partial downloads that are too old go too.
@@ -60,6 +60,10 @@ func (d *Dir) divide(trees []Tree, keep int, grace time.Duration) (map[string]bo
 	needed := map[string]bool{}
 	var dropped []string
 	for _, t := range trees {
+		keep := keep
+		if t.Keep > 0 {
+			keep = t.Keep
+		}
 		for i, g := range t.History {
 			if i == 0 || i < keep || t.Pinned || now.Sub(g.Superseded) < grace {
 				needed[g.Digest] = true

@@ -158,3 +158,15 @@ func (f *File) Abort() {}
 
 // Suspend does nothing.
 func (f *File) Suspend() {}
+
+// Note is not available here.
+func (d *Dir) Note(string, any) (bool, error) { return false, errPlatform }
+
+// SetNote is not available here.
+func (d *Dir) SetNote(string, any) error { return errPlatform }
+
+// Retire is not available here.
+func (d *Dir) Retire(context.Context, string) error { return errPlatform }
+
+// Path is not available here.
+func (s *Stage) Path() string { return "" }

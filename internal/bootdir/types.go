@@ -66,6 +66,9 @@ type Tree struct {
 	Policy    string            `json:"policy,omitempty"`   // under which it was verified
 	Created   *time.Time        `json:"created,omitempty"`  // of the image, to see downgrades
 	Pinned    bool              `json:"pinned,omitempty"`   // by rollback, until unpin
+	Catalog   string            `json:"catalog,omitempty"`  // that asked for the tree; empty for a pull
+	Release   string            `json:"release,omitempty"`  // which entry of a catalog index it is
+	Keep      int               `json:"keep,omitempty"`     // generations to keep of this tree; 0: as Options say
 	Mode      LiveMode          `json:"mode"`               // wanted before Commit, real after it
 
 	Version int          `json:"version"`         // of the record's form

@@ -1,0 +1,273 @@
+//go:build linux
+
+package bootdir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Retire removes a live tree, its record, and the generations that no other
+// tree has. The live path goes by one rename for each unit, so that a reader
+// sees the whole tree or none of it. A tree in which the site has files is left
+// as it is (*OccupiedError), and one that is pinned is the caller's to spare.
+//
+// A run that is cut off leaves the record for another Retire, or for a pull that
+// wants the tree back. Files that come between the look and the rename are found
+// afterwards in the state directory, below "kept", and stay there.
+func (d *Dir) Retire(ctx context.Context, live string) error {
+	if err := errors.Join(ctx.Err(), d.needLock()); err != nil {
+		return err
+	}
+	t, err := d.Tree(live)
+	if err != nil || t == nil {
+		return err
+	}
+	managed, err := d.managedPaths(t)
+	if err != nil {
+		return err
+	}
+	r := &retirement{d: d, live: live, managed: managed, tops: []string{live}}
+	if live == FlatLive {
+		r.tops = topsOf(managed)
+	}
+	if err := r.run(); err != nil {
+		return fmt.Errorf("remove boot tree %q: %w", live, err)
+	}
+	return d.dropTree(live)
+}
+
+// topsOf lists the first elements of paths.
+func topsOf(paths map[string]bool) []string {
+	var tops []string
+	for p := range paths {
+		top, _, _ := strings.Cut(p, "/")
+		tops = append(tops, top)
+	}
+	slices.Sort(tops)
+	return slices.Compact(tops)
+}
+
+// retirement is a tree on its way out.
+type retirement struct {
+	d       *Dir
+	live    string
+	managed map[string]bool // true for directories
+	tops    []string        // paths that go by one rename each
+}
+
+// inTree gives the path below the live path of a path below the boot directory.
+func (r *retirement) inTree(p string) string {
+	if r.live == FlatLive {
+		return p
+	}
+	if p == r.live {
+		return "."
+	}
+	return strings.TrimPrefix(p, r.live+"/")
+}
+
+func (r *retirement) run() error {
+	for _, top := range r.tops {
+		if err := r.look(r.d.root, top); err != nil {
+			return err
+		}
+	}
+	kept, err := r.d.stateDir(keptName, true)
+	if err != nil {
+		return err
+	}
+	defer kept.close()
+	out := "retired-" + liveKey(r.live)
+	if err := r.d.ops.mkdir(kept, out, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	aside, err := kept.open(out)
+	if err != nil {
+		return err
+	}
+	defer aside.close()
+	for i, top := range r.tops {
+		if err := r.takeOut(top, aside, fmt.Sprintf("%d", i)); err != nil {
+			return err
+		}
+	}
+	for i, top := range r.tops {
+		if err := r.empty(aside, fmt.Sprintf("%d", i), top); err != nil {
+			return err
+		}
+	}
+	for _, rmdir := range []func() error{
+		func() error { return r.d.ops.rmdir(kept, out) },
+		func() error { return r.d.ops.rmdir(r.d.state, keptName) },
+	} {
+		// Both stay where something of the site is in them.
+		if err := rmdir(); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return r.dropParents()
+}
+
+// look refuses entries that no image brought.
+func (r *retirement) look(dir *dirFD, p string) error {
+	st, err := dir.statPath(p)
+	if isMissing(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rel := r.inTree(p)
+	if rel == "." && !isDir(st) {
+		hex, err := r.d.linkedNow(r.live)
+		if err == nil && hex == "" {
+			err = &OccupiedError{r.live, rel}
+		}
+		return err
+	}
+	if wasDir, ours := r.managed[rel]; rel != "." && (!ours || wasDir != isDir(st)) {
+		return &OccupiedError{r.live, rel}
+	}
+	if !isDir(st) {
+		return nil
+	}
+	sub, err := dir.open(p)
+	if err != nil {
+		return err
+	}
+	defer sub.close()
+	self, err := dir.self()
+	if err != nil {
+		return err
+	}
+	if mount, err := isMountPoint(sub, self.Dev); err != nil || mount {
+		return errors.Join(err, &OccupiedError{r.live, rel})
+	}
+	names, err := sub.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := r.look(dir, path.Join(p, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeOut puts one unit out of sight. One that an earlier run took out lies
+// there already.
+func (r *retirement) takeOut(top string, aside *dirFD, name string) error {
+	up, base, err := r.d.root.parent(top)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer up.close()
+	if _, err := up.stat(base); isMissing(err) {
+		return nil
+	}
+	if err := r.empty(aside, name, top); err != nil {
+		return err
+	}
+	if err := r.d.ops.renameNew(up, base, aside, name); err != nil {
+		return err
+	}
+	return r.d.ops.fsync(up.fd, up.path)
+}
+
+// empty removes what is managed of a unit that was taken out; what came late
+// stays, and so do the directories above it.
+func (r *retirement) empty(at *dirFD, name, p string) error {
+	st, err := at.stat(name)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rel := r.inTree(p)
+	wasDir, ours := r.managed[rel]
+	switch {
+	case isDir(st) && (rel == "." || ours && wasDir):
+		dir, err := r.d.enter(at, name, st)
+		if err != nil {
+			return err
+		}
+		defer dir.close()
+		names, err := dir.names()
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			if err := r.empty(dir, n, path.Join(p, n)); err != nil {
+				return err
+			}
+		}
+		if err := r.d.ops.rmdir(at, name); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		return nil
+	case !isDir(st) && (ours && !wasDir || rel == "."):
+		return r.d.ops.unlink(at, name)
+	}
+	r.d.opts.Log("%q came into %q while it was removed; it lies in %q now", rel, r.live, at.join(name))
+	return nil
+}
+
+// dropParents removes the directories above the live path that are empty now.
+func (r *retirement) dropParents() error {
+	for dir := path.Dir(r.live); dir != "."; dir = path.Dir(dir) {
+		up, name, err := r.d.root.parent(dir)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = r.d.ops.rmdir(up, name)
+		up.close()
+		switch {
+		case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
+			return nil // in use, or not ours to remove
+		case err != nil && !isMissing(err):
+			return err
+		}
+	}
+	return nil
+}
+
+// dropTree forgets a tree, and removes what only it has needed.
+func (d *Dir) dropTree(live string) error {
+	trees, err := d.Trees()
+	if err != nil {
+		return err
+	}
+	trees = slices.DeleteFunc(trees, func(t Tree) bool { return t.Live == live })
+	// As for Prune: links that go change the times of files that others share.
+	clean := d.cleanFiles(trees)
+	records, err := d.stateDir(treesName, false)
+	if err != nil {
+		return err
+	}
+	defer records.close()
+	if err := d.ops.unlink(records, treeRecordName(live)); err != nil {
+		return err
+	}
+	if err := d.ops.fsync(records.fd, records.path); err != nil {
+		return err
+	}
+	if err := d.sweepImages(); err != nil {
+		return err
+	}
+	return d.refreshClean(trees, clean)
+}
