@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -26,6 +27,10 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
+			// Tools that no distribution packages.
+			if dir := os.Getenv("NBPACK_TEST_TOOLS"); dir != "" {
+				env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+dir)
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
