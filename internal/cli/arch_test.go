@@ -12,7 +12,8 @@ import (
 // docs/architecture.md draws them. A room that is not listed may not exist.
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
-	const ociindex, config = "internal/ociindex", "internal/config"
+	const ociindex, source = "internal/ociindex", "internal/source"
+	const config = "internal/config"
 	const catalog = "internal/catalog"
 	const trust, bootcheck = "internal/trust", "internal/bootcheck"
 	return map[string][]string{
@@ -26,10 +27,11 @@ func arrows() map[string][]string {
 		bootcheck:       {"spec"},
 		config:          nil,
 		catalog:         {"spec", ociindex, transport, config},
-		"pack":          {"spec", archive, ociindex, transport, trust, "pack/index"},
+		source:          {"spec", archive, ociindex, transport},
+		"pack":          {"spec", archive, ociindex, source, transport, trust, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog},
-		"cmd/nbpack":    {"spec", archive, ociindex, transport, trust, cli, "pack", "pack/index"},
+		"cmd/nbpack":    {"spec", archive, ociindex, source, transport, trust, cli, "pack", "pack/index"},
 		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog},
 	}
 }
