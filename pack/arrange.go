@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"context"
 	"maps"
 	"path"
 	"slices"
@@ -11,14 +12,20 @@ import (
 )
 
 // arrange makes the layers and labels.
-func (p *Plan) arrange() error {
+func (p *Plan) arrange(ctx context.Context) error {
 	t, err := newTree(p.nodes, p.options.Rename)
 	if err != nil {
 		return err
 	}
 	if p.Format == FormatFile {
-		return p.arrangeFiles(t)
+		return p.arrangeFiles(ctx, t)
 	}
+	if p.options.Flatten {
+		if t, err = t.toTop(); err != nil {
+			return err
+		}
+	}
+	t.deduceEntrypoints(&p.options, p.Facts)
 	entrypoints, err := t.entrypoints(&p.options)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -19,11 +20,11 @@ type artifactForm struct {
 	*job
 	layers  []ocispec.Descriptor
 	entries []spec.Entry
-	stored  map[*node]ocispec.Descriptor // a file with several names is read once
+	stored  map[*source.Entry]ocispec.Descriptor // a file with several names is read once
 }
 
 func newArtifactForm(j *job) *artifactForm {
-	return &artifactForm{job: j, stored: map[*node]ocispec.Descriptor{}}
+	return &artifactForm{job: j, stored: map[*source.Entry]ocispec.Descriptor{}}
 }
 
 // fill implements form.

@@ -18,7 +18,7 @@ func Build(ctx context.Context, c *transport.Client, plan *Plan, dst transport.R
 	if err := plan.CheckDestination(dst); err != nil {
 		return nil, err
 	}
-	b := &build{plan: plan, files: newSourceFiles(plan)}
+	b := &build{plan: plan, files: &sourceFiles{plan: plan}}
 	defer b.close()
 	for _, p := range plan.manifests() {
 		if err := b.begin(ctx, c, p, dst); err != nil {
@@ -87,7 +87,7 @@ func (b *build) make(ctx context.Context) error {
 			return fmt.Errorf("packing: %w", err)
 		}
 	}
-	if err := b.files.recheck(ctx); err != nil {
+	if err := b.plan.set.Recheck(ctx); err != nil {
 		return err
 	}
 	for _, j := range b.jobs {
@@ -140,7 +140,6 @@ func (b *build) publish(ctx context.Context) ([]Result, error) {
 // close removes what is left of the work. What was published is not concerned,
 // so a failure is no failure of the build.
 func (b *build) close() {
-	b.files.close()
 	for _, j := range b.jobs {
 		if err := j.stage.Close(); err != nil {
 			b.plan.options.log("removing what is left of the work: %v", err)

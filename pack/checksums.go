@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -45,18 +46,18 @@ func readChecksums(file string) (map[string]string, error) {
 // checkListed refuses files that the list does not have, and names of the list
 // that are missing although no filter left them out: a list that fits only in
 // part proves little.
-func checkListed(sums map[string]string, nodes []node, f *filter) error {
+func checkListed(sums map[string]string, nodes []source.Entry, f *filter) error {
 	if sums == nil {
 		return nil
 	}
 	files := map[string]bool{}
 	for _, n := range nodes {
-		if n.kind != spec.TypeFile {
+		if n.Type != spec.TypeFile {
 			continue
 		}
-		files[n.name] = true
-		if _, ok := sums[n.name]; !ok {
-			return refuse(ruleSourceSum, n.name, "add it to the list, or leave it out with --exclude", "is not in the checksum file")
+		files[n.Name] = true
+		if _, ok := sums[n.Name]; !ok {
+			return refuse(ruleSourceSum, n.Name, "add it to the list, or leave it out with --exclude", "is not in the checksum file")
 		}
 	}
 	for _, name := range sortedKeys(sums) {
@@ -69,11 +70,18 @@ func checkListed(sums map[string]string, nodes []node, f *filter) error {
 
 // checkSum compares the content of a file with the list.
 func (p *Plan) checkSum(e *Entry, got string) error {
+	if want := e.node.SHA256; want != "" && got != want {
+		if e.node.PromisedBy == "" {
+			return source.Changed(e.node.Name)
+		}
+		return refuse(ruleSourceSum, e.node.Name, "fetch the file again; nothing was published",
+			"has the SHA-256 %s, %s says %s", got, e.node.PromisedBy, want)
+	}
 	if p.sums == nil {
 		return nil
 	}
-	if want := p.sums[e.node.name]; got != want {
-		return refuse(ruleSourceSum, e.node.name, "fetch the file again; nothing was published",
+	if want := p.sums[e.node.Name]; got != want {
+		return refuse(ruleSourceSum, e.node.Name, "fetch the file again; nothing was published",
 			"has the SHA-256 %s, the checksum file says %s", got, want)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
@@ -23,13 +24,17 @@ func (p *Plan) CheckDestination(dst transport.Reference) error {
 	if err != nil {
 		return fmt.Errorf("looking at destination %q: %w", dst, err)
 	}
-	for _, source := range p.options.Sources {
-		in, err := realPath(source)
+	for _, name := range p.options.Sources {
+		disk, ok := source.LocalPath(name)
+		if !ok {
+			continue
+		}
+		in, err := realPath(disk)
 		if err != nil {
-			return fmt.Errorf("looking at source %q: %w", source, err)
+			return fmt.Errorf("looking at source %q: %w", name, err)
 		}
 		if out == in || strings.HasPrefix(out, strings.TrimSuffix(in, "/")+"/") {
-			return badOption("write the image to another place", "destination %q lies in source %q", dst, source)
+			return badOption("write the image to another place", "destination %q lies in source %q", dst, name)
 		}
 	}
 	return nil

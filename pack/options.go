@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -14,13 +15,15 @@ import (
 type Options struct {
 	// Format of what is made of the sources; empty means FormatImage.
 	Format Format
-	// Sources are directories, whose contents are merged at the top of the
-	// payload, and files, which land there under their base names. The same
-	// file from two sources is refused.
+	// Sources are what source.Open understands: directories, archives, packages,
+	// images, what web servers have, whose contents are merged at the top of the
+	// payload, and files, which land there under their base names. A file that
+	// two sources have with different contents is refused.
 	Sources []string
-	// Platform the boot files are for. Required.
+	// Platform the boot files are for. The zero value: what the sources say.
 	Platform spec.Platform
-	// OSName and OSVersion become labels where not empty.
+	// OSName and OSVersion become labels. Empty: what the sources say, if they
+	// do.
 	OSName, OSVersion string
 
 	// Entrypoint, AltEntrypoint and LegacyEntrypoint name the files that
@@ -34,6 +37,8 @@ type Options struct {
 	// Rename maps names that the sources give to names in the payload. A
 	// directory takes along what is below it.
 	Rename map[string]string
+	// Flatten puts every file at the top, under its base name after renaming.
+	Flatten bool
 
 	// IndexTag is the tag of the index that what is built belongs to. It is then
 	// published under a tag of its own, see spec.ChildTag, and its annotations
@@ -60,6 +65,15 @@ type Options struct {
 	// file by the name that the sources give, and nothing that is missing. It
 	// is not packed itself. Empty: nothing to compare with.
 	Checksums string
+
+	// Client opens sources that are images. Nil: they are refused.
+	Client *transport.Client
+	// PlainHTTP allows sources on web servers without TLS, and certificates
+	// that nobody vouches for.
+	PlainHTTP bool
+	// TempDir holds what has to be kept of sources that can be read only once.
+	// Empty: TMPDIR, or /var/tmp, because that can be large.
+	TempDir string
 
 	// Log takes remarks for the user. May be nil.
 	Log func(format string, a ...any)
@@ -101,13 +115,14 @@ func refuse(rule, path, hint, format string, a ...any) error {
 // The ids of refusals that concern sources and not images. Those of package spec
 // are used where an image with the same fault would be refused for it.
 const (
-	ruleSourceType  = "source-type"
-	ruleSourceClash = "source-clash"
+	ruleSourceType  = source.RuleType
+	ruleSourceClash = source.RuleClash
 	ruleSourceLink  = "source-link"
-	ruleSourceName  = "source-name"
+	ruleSourceName  = source.RuleName
 	ruleSourceSum   = "source-checksum"
 	ruleSourceEmpty = "source-empty"
 	ruleEntrypoint  = "source-entrypoint"
+	rulePlatform    = "source-platform"
 )
 
-const hintExclude = "leave it out with --exclude, or give it another name with --rename"
+const hintExclude = source.HintExclude

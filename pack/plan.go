@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -24,8 +25,17 @@ type Plan struct {
 	Files int   `json:"files"`
 	Size  int64 `json:"size"`
 
+	// OSName and OSVersion of the boot files; empty where nobody says them.
+	OSName    string `json:"osName,omitempty"`
+	OSVersion string `json:"osVersion,omitempty"`
+	// Facts are what the sources say about themselves, and Notes how they were
+	// understood.
+	Facts []source.Fact `json:"facts,omitempty"`
+	Notes []string      `json:"notes,omitempty"`
+
 	options Options
-	nodes   []node            // what the sources held, to be compared at the end
+	set     *source.Set       // nil once closed
+	nodes   []source.Entry    // what the sources hold
 	sums    map[string]string // expected SHA-256 by name in the sources; nil: none
 }
 
@@ -48,9 +58,21 @@ type Entry struct {
 	Type   spec.EntryType `json:"type"`
 	Size   int64          `json:"size,omitempty"`   // bytes of a file
 	Target string         `json:"target,omitempty"` // of a link, as written
-	Source string         `json:"source,omitempty"` // the file on disk; empty if made up here
+	Source string         `json:"source,omitempty"` // where it lies: a path, or ARCHIVE:/PATH; empty if made up here
 
-	node *node // where it comes from; nil if made up here
+	node     *source.Entry // where it comes from; nil if made up here
+	flatFrom string        // its path before Options.Flatten
+}
+
+// Close releases the sources, and what was kept of them. A closed plan can still
+// be printed.
+func (p *Plan) Close() error {
+	if p.set == nil {
+		return nil
+	}
+	set := p.set
+	p.set = nil
+	return set.Close()
 }
 
 // size is the number of bytes of the regular files of a layer.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -59,7 +60,7 @@ type tree map[string]*Entry
 
 // newTree renames the nodes and adds the directories that are missing above
 // them.
-func newTree(nodes []node, rename map[string]string) (tree, error) {
+func newTree(nodes []source.Entry, rename map[string]string) (tree, error) {
 	r, err := newRenamer(rename)
 	if err != nil {
 		return nil, err
@@ -67,19 +68,19 @@ func newTree(nodes []node, rename map[string]string) (tree, error) {
 	t := tree{}
 	for i := range nodes {
 		n := &nodes[i]
-		p := r.apply(n.name)
-		if p == "." && n.kind == spec.TypeDir {
+		p := r.apply(n.Name)
+		if p == "." && n.Type == spec.TypeDir {
 			continue // what it holds goes to the top
 		}
-		if err := checkName(p); err != nil {
+		if err := source.CheckName(p); err != nil {
 			return nil, err
 		}
-		if other, ok := t[p]; ok && (other.Type != spec.TypeDir || n.kind != spec.TypeDir) {
+		if other, ok := t[p]; ok && (other.Type != spec.TypeDir || n.Type != spec.TypeDir) {
 			return nil, refuse(ruleSourceClash, p, "choose another name with --rename", "two sources have this name after renaming")
 		}
-		t[p] = &Entry{Path: p, Type: n.kind, Target: n.target, Source: n.disk, node: n}
-		if n.kind == spec.TypeFile {
-			t[p].Size = n.info.Size()
+		t[p] = &Entry{Path: p, Type: n.Type, Target: n.Target, Source: n.Origin, node: n}
+		if n.Type == spec.TypeFile {
+			t[p].Size = n.Size
 		}
 	}
 	if err := r.check(); err != nil {

@@ -2,16 +2,20 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // Scan looks at names, types and sizes of what the sources hold, checks all that
 // can be checked without reading files, and plans what to make of them. Of files
-// that become artifacts of their own it reads the first bytes. It writes nothing.
+// that become artifacts of their own it reads the first bytes. What can only be
+// read from front to back, such as a compressed archive, is read once, and what
+// is packed of it is kept until the plan is closed. Nothing else is written.
 //
 // Errors tell their exit code: 2 for options that make no sense, 3 for sources
 // that cannot become a netboot image, 4 for a source that does not exist.
@@ -24,22 +28,36 @@ func Scan(ctx context.Context, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := scanSources(ctx, &o, f)
+	set, err := openSources(ctx, &o, f)
 	if err != nil {
 		return nil, err
 	}
+	p, err := newPlan(ctx, o, f, set, sums)
+	if err != nil {
+		return nil, errors.Join(err, set.Close())
+	}
+	return p, nil
+}
+
+// newPlan plans what to make of the sources.
+func newPlan(ctx context.Context, o Options, f *filter, set *source.Set, sums map[string]string) (*Plan, error) {
+	nodes := set.Entries()
 	if err := checkFound(nodes, sums, f); err != nil {
 		return nil, err
 	}
-	p := &Plan{Format: o.Format, Platform: o.Platform.String(), Compression: o.Compression, Created: o.ModTime, options: o, nodes: nodes, sums: sums}
-	return p, p.arrange()
+	if err := deduce(ctx, &o, set); err != nil {
+		return nil, err
+	}
+	p := &Plan{
+		Format: o.Format, Platform: o.Platform.String(), Compression: o.Compression, Created: o.ModTime,
+		OSName: o.OSName, OSVersion: o.OSVersion, Facts: set.Facts(), Notes: set.Notes(),
+		options: o, set: set, nodes: nodes, sums: sums,
+	}
+	return p, p.arrange(ctx)
 }
 
 // checkOptions completes the options and refuses those that make no sense.
 func checkOptions(o *Options) (*filter, error) {
-	if o.Platform == (spec.Platform{}) {
-		return nil, badOption("give it as in --platform linux/amd64", "the platform is not set")
-	}
 	if len(o.Sources) == 0 {
 		return nil, badOption("", "there is nothing to pack: no source is given")
 	}
@@ -81,12 +99,12 @@ func checkKeys(o *Options) error {
 
 // checkFound refuses sources without a file, globs that find nothing, and
 // checksums that do not fit.
-func checkFound(nodes []node, sums map[string]string, f *filter) error {
+func checkFound(nodes []source.Entry, sums map[string]string, f *filter) error {
 	names := make([]string, 0, len(nodes))
 	files := 0
 	for _, n := range nodes {
-		names = append(names, n.name)
-		if n.kind == spec.TypeFile {
+		names = append(names, n.Name)
+		if n.Type == spec.TypeFile {
 			files++
 		}
 	}

@@ -159,8 +159,15 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestSameFileTwice(t *testing.T) {
-	a, b := writeTree(t, t.TempDir(), "d/x"), writeTree(t, t.TempDir(), "d/x")
-	_, err := Scan(t.Context(), amd64(a, b))
+	a, b, c := writeTree(t, t.TempDir(), "d/x=1"), writeTree(t, t.TempDir(), "d/x=2"), writeTree(t, t.TempDir(), "d/x=1")
+	plan, err := Scan(t.Context(), amd64(a, c))
+	if err != nil {
+		t.Fatalf("equal files: %v", err)
+	}
+	if err := plan.Close(); err != nil || plan.Files != 1 {
+		t.Errorf("%d files, %v", plan.Files, err)
+	}
+	_, err = Scan(t.Context(), amd64(a, b))
 	if exitCode(err) != 3 || !strings.Contains(err.Error(), `"d/x"`) || hint(err) == "" {
 		t.Errorf("error %v, hint %q", err, hint(err))
 	}

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,21 +13,19 @@ import (
 
 // arrangeFiles plans an artifact for each source file. Its first bytes are read
 // here, because what it is decides under which name it is published.
-func (p *Plan) arrangeFiles(t tree) error {
+func (p *Plan) arrangeFiles(ctx context.Context, t tree) error {
 	for _, old := range sortedKeys(p.options.Rename) {
 		if name := p.options.Rename[old]; strings.Contains(name, "/") {
 			return badOption("give it a name without directories", "--rename %s=%s: a single file lies in no directory", old, name)
 		}
 	}
 	for i := range p.nodes {
-		if n := &p.nodes[i]; n.disk != n.source || n.kind != spec.TypeFile {
-			return errNotFile(n.source)
+		if n := &p.nodes[i]; !n.Whole {
+			return errNotFile(n.Source)
 		}
 	}
-	files := newSourceFiles(p)
-	defer files.close()
 	for _, e := range t.sorted() {
-		l, err := p.singleFile(files, e)
+		l, err := p.singleFile(ctx, e)
 		if err != nil {
 			return err
 		}
@@ -51,8 +50,8 @@ func errNotFile(source string) error {
 }
 
 // singleFile plans the one layer of an artifact.
-func (p *Plan) singleFile(files *sourceFiles, e *Entry) (PlanLayer, error) {
-	begin, err := files.begin(e)
+func (p *Plan) singleFile(ctx context.Context, e *Entry) (PlanLayer, error) {
+	begin, err := begin(ctx, e)
 	if err != nil {
 		return PlanLayer{}, err
 	}
@@ -64,8 +63,8 @@ func (p *Plan) singleFile(files *sourceFiles, e *Entry) (PlanLayer, error) {
 }
 
 // begin gives the first bytes of a file, as many as identify wants.
-func (s *sourceFiles) begin(e *Entry) ([]byte, error) {
-	f, err := s.open(e)
+func begin(ctx context.Context, e *Entry) ([]byte, error) {
+	f, err := e.node.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

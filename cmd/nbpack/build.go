@@ -16,11 +16,30 @@ import (
 const buildLong = `Pack all SOURCEs into one netboot image and write it to IMAGE. Standard output is
 the digest of the image manifest.
 
-What is in a source directory goes to the top of the boot tree, a source file
-goes there under its own name. Several sources are merged; a file that two of
-them have is refused. Links of a directory stay links if they are relative and
-what they point to is packed too; other links, devices, pipes and sockets are
-refused.
+A SOURCE is, told by its first bytes or by how it is written, one of
+  DIR                    a directory
+  FILE                   a tar archive (plain, gzip, xz, zstd), a .deb or .rpm
+                         package, an ISO 9660 image, or any other file
+  file:FILE              a file that is packed as it is, also if it is an archive
+  https://…              one of these, on a web server; URL/ is an install tree,
+                         where .treeinfo or SHA256SUMS name the files;
+                         URL#sha256=HEX pins the content
+  IMAGE                  with its prefix (docker://, oci:, oci-archive:, dir:,
+                         containers-storage:): a netboot image, or the result of
+                         a Containerfile
+
+What is in a directory or an archive goes to the top of the boot tree, a source
+file goes there under its own name. Of packages that are known to hold boot files
+only those are taken, for example the text flavour of debian-installer-*-netboot-*,
+and --include offers the rest; --dry-run tells. Of an ISO image the files that
+UEFI starts from are found in its EFI image too.
+
+Platform, os name and version need not be given where all sources that say
+something about them say the same.
+
+Several sources are merged; a file that two of them have is refused, unless it is
+the same. Links stay links if they are relative and what they point to is packed
+too; other links, devices, pipes and sockets are refused.
 
 The entrypoints are the files that firmware starts: shim for UEFI (--entrypoint),
 grub as the alternative (--alt-entrypoint), pxelinux for a BIOS
@@ -121,15 +140,16 @@ func buildCommand(env *cli.Env) *cobra.Command {
 func (b *buildFlags) bind(cmd *cobra.Command) {
 	o, fs := &b.options, cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&b.platform, "platform", "", "`OS/ARCH[/VARIANT]` that the files are for; x86_64, aarch64 and the like mean linux (required)")
-	fs.StringVar(&o.OSName, "os-name", "", "`NAME` of the operating system, as in fedora")
-	fs.StringVar(&o.OSVersion, "os-version", "", "its `VERSION`, as in 42")
+	fs.StringVar(&b.platform, "platform", "", "`OS/ARCH[/VARIANT]` that the files are for; x86_64, aarch64 and the like mean linux (default: what the sources say)")
+	fs.StringVar(&o.OSName, "os-name", "", "`NAME` of the operating system, as in fedora (default: what the sources say)")
+	fs.StringVar(&o.OSVersion, "os-version", "", "its `VERSION`, as in 42 (default: what the sources say)")
 	fs.StringVar(&o.Entrypoint, "entrypoint", "", "`PATH` in the tree of what UEFI starts first, usually shim")
 	fs.StringVar(&o.AltEntrypoint, "alt-entrypoint", "", "`PATH` of the alternative, usually grub")
 	fs.StringVar(&o.LegacyEntrypoint, "legacy-entrypoint", "", "`PATH` of what a BIOS starts, usually pxelinux")
 	fs.StringArrayVar(&o.Include, "include", nil, "pack only what matches `GLOB` (may be repeated)")
 	fs.StringArrayVar(&o.Exclude, "exclude", nil, "leave out what matches `GLOB` (may be repeated)")
 	fs.StringArrayVar(&b.renames, "rename", nil, "`OLD=NEW`: give a file or directory another path; NEW . means the top (may be repeated)")
+	fs.BoolVar(&o.Flatten, "flatten", false, "put every file at the top, under its base name")
 	fs.StringVar(&o.Checksums, "checksums", "", "`FILE` as sha256sum writes it, which must list exactly what is packed; it is not packed itself")
 	fs.StringVar(&b.format, "format", string(pack.FormatImage), "`image|artifact|file`: an image, an artifact of the files as they are, or one for a single file")
 	fs.StringVar(&o.DiskType, "disktype", "", "`qcow2|raw|kernel|ramdisk`: what a single file is, if its name and content do not tell")
@@ -158,13 +178,11 @@ func complete(cmd *cobra.Command, flag string, values ...cobra.Completion) {
 // parse turns what was written into options.
 func (b *buildFlags) parse(cmd *cobra.Command) error {
 	o := &b.options
-	if b.platform == "" {
-		return cli.WithHint(cli.Usage("--platform is required"),
-			"give the platform that the boot files are for, as in --platform linux/amd64; it is never guessed from this machine")
-	}
 	var err error
-	if o.Platform, err = spec.ParsePlatform(b.platform); err != nil {
-		return cli.Usage("--platform: %w", err)
+	if cmd.Flag("platform").Changed {
+		if o.Platform, err = spec.ParsePlatform(b.platform); err != nil {
+			return cli.Usage("--platform: %w", err)
+		}
 	}
 	if o.Format, err = pack.ParseFormat(b.format); err != nil {
 		return cli.Usage("--format: %w", err)
@@ -244,21 +262,23 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	o := &b.options
 	o.Sources = args[:len(args)-1]
 	o.Log, o.Progress = env.Warn, env.Progress()
+	client, err := newClient(env, &b.registry)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	o.Client, o.PlainHTTP = client, b.registry.TLSVerify != nil && !*b.registry.TLSVerify
 	plan, err := pack.Scan(cmd.Context(), *o)
 	if err != nil {
 		return err
 	}
+	defer plan.Close() // nothing was written through it
 	if err := plan.CheckDestination(dst); err != nil {
 		return err
 	}
 	if b.dryRun {
 		return printPlan(env, plan, b.json)
 	}
-	client, err := newClient(env, &b.registry)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	results, into, err := b.inIndex(cmd.Context(), env, client, dst, func() ([]pack.Result, error) {
 		return pack.Build(cmd.Context(), client, plan, dst)
 	})

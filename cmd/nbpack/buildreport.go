@@ -67,6 +67,13 @@ func printPlan(env *cli.Env, plan *pack.Plan, asJSON bool) error {
 		return env.JSON(plan)
 	}
 	var out strings.Builder
+	for _, n := range plan.Notes {
+		env.Info("%s", n)
+	}
+	for _, f := range plan.Facts {
+		env.Info("%q says: %s is %q", f.From, f.Key, f.Value)
+	}
+	env.Info("%s", planTitle(plan))
 	for _, l := range plan.Layers {
 		for _, e := range l.Entries {
 			switch e.Type {
@@ -85,4 +92,18 @@ func printPlan(env *cli.Env, plan *pack.Plan, asJSON bool) error {
 	}
 	_, err := fmt.Fprint(env.Stdout, out.String())
 	return err
+}
+
+// planTitle says what the files are for, as the labels will.
+func planTitle(plan *pack.Plan) string {
+	title := "for " + plan.Platform
+	if plan.OSName != "" || plan.OSVersion != "" {
+		title += fmt.Sprintf(", os %q version %q", plan.OSName, plan.OSVersion)
+	}
+	for _, l := range spec.EntryLinks() {
+		if file := plan.Labels[l.Label]; file != "" {
+			title += fmt.Sprintf(", %s %q", l.Name, file)
+		}
+	}
+	return title
 }
