@@ -72,6 +72,7 @@ func (r *resolver) choose(ctx context.Context, have []candidate, wanted []string
 			return nil, err
 		}
 		switch {
+		case len(hits) == 0 && r.lenient:
 		case len(hits) == 0:
 			return nil, r.fail(have, want.String(), false)
 		case len(hits) > 1:
@@ -80,6 +81,9 @@ func (r *resolver) choose(ctx context.Context, have []candidate, wanted []string
 			taken[hits[0].platform.String()] = true
 			chosen = append(chosen, hits[0])
 		}
+	}
+	if len(chosen) == 0 {
+		return nil, r.fail(have, strings.Join(wanted, ","), false)
 	}
 	return chosen, nil
 }

@@ -36,6 +36,10 @@ func (p *puller) install(ctx context.Context, j *job) error {
 		return err
 	}
 	j.next.Mode = p.mode(j.cur)
+	if j.cur != nil && j.next.Catalog == "" {
+		// A pull by hand does not take a tree out of its catalogue.
+		j.next.Catalog, j.next.Keep = j.cur.Catalog, j.cur.Keep
+	}
 	if j.cur != nil && j.cur.Pinned {
 		p.opts.logf("%s is pinned to %s by a rollback; nbextract unpin lets it follow %q again", j.cur.Live, j.cur.Digest, j.next.Reference)
 		return p.repairPinned(ctx, j)
@@ -153,6 +157,7 @@ func (p *puller) adoptRecord(j *job) error {
 	updated := *j.cur
 	updated.Reference, updated.Scheme, updated.TagDigest = j.next.Reference, j.next.Scheme, j.next.TagDigest
 	updated.Layout, updated.Set, updated.Selection = j.next.Layout, j.next.Set, j.next.Selection
+	updated.Catalog, updated.Release, updated.Keep = j.next.Catalog, j.next.Release, j.next.Keep
 	updated.Pinned = j.pin
 	if !p.opts.DryRun {
 		if err := p.dir.UpdateTree(&updated); err != nil {
@@ -215,6 +220,9 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	// While the records still tell what was there before.
 	plan = newPlan(j.next.Live, j.next.Digest, entries, have, plan.lost(damaged), true, p.dir)
 	j.next.Pinned = j.pin
+	if err := p.mayCommit(ctx, j, plan, stage.Path()); err != nil {
+		return err
+	}
 	result, err := stage.Commit(ctx, j.image(in, entries), j.next)
 	if err != nil {
 		return fmt.Errorf("install %q: %w", j.next.Live, err)
@@ -230,6 +238,9 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	r.Bytes.Reused = in.reusedBytes(entries)
 	r.Itemized = plan
 	p.report.Trees = append(p.report.Trees, r)
+	if r.Changed {
+		p.committed(ctx, j, plan)
+	}
 	return nil
 }
 

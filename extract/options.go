@@ -36,6 +36,13 @@ type Options struct {
 	// AllowGap accepts a moment without a live path where the filesystem
 	// cannot exchange a directory with a link.
 	AllowGap bool
+	// Catalog names the catalogue that asks for the trees, and Release the entry
+	// of a catalog index; both are recorded. Empty for a pull.
+	Catalog, Release string
+	// Hooks are told what happens; nil for none.
+	Hooks Hooks
+	// lenient passes over wanted platforms that an image lacks.
+	lenient bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes lines for the operator, such as warnings; nil drops them.

@@ -32,7 +32,7 @@ func Pull(ctx context.Context, c *transport.Client, refs []transport.Reference, 
 		return report, err
 	}
 	defer dir.Close()
-	p := &puller{dir: dir, opts: o, report: report, claimed: map[string]string{}}
+	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: report, claimed: map[string]string{}}
 	defer p.close()
 	for _, ref := range refs {
 		if err := p.prepare(ctx, c, ref); err != nil {
@@ -57,6 +57,7 @@ func openDir(ctx context.Context, o Options) (*bootdir.Dir, error) {
 // puller is the state of one run over one boot directory.
 type puller struct {
 	dir     *bootdir.Dir
+	have    *inventory // what was recorded before this run
 	opts    Options
 	report  *Report
 	claimed map[string]string // live path → manifest digest of this run
@@ -70,30 +71,34 @@ func (p *puller) close() {
 	}
 }
 
-// prepare finds out what a reference asks for and adds the steps that do it.
+// prepare finds out what a reference names now, and what that asks for.
 func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport.Reference) error {
 	src, err := c.Source(ctx, ref)
 	if err != nil {
 		return err
 	}
 	p.sources = append(p.sources, src)
-	m := &meter{src: src}
 	top, err := src.Resolve(ctx)
 	if err != nil {
 		return err
 	}
+	return p.consider(ctx, ref, src, &meter{src: src}, top)
+}
+
+// consider adds the steps that make the trees of a reference what top says.
+func (p *puller) consider(ctx context.Context, ref transport.Reference, src transport.Source, m *meter, top ocispec.Descriptor) error {
 	done, err := p.unchanged(ctx, ref, top, m)
 	if err != nil || done {
 		return err
 	}
-	r := &resolver{src: src, mem: p.dir, ref: ref.String(), set: p.opts.Set}
+	r := &resolver{src: src, mem: p.dir, ref: ref.String(), set: p.opts.Set, lenient: p.opts.lenient}
 	targets, err := r.resolve(ctx, top, p.opts.Platforms)
 	if err != nil {
 		return err
 	}
 	base := bootdir.Tree{
 		Reference: ref.String(), Scheme: src.Scheme(), TagDigest: top.Digest.String(),
-		Layout: layoutName(p.opts.Layout), Set: p.opts.Set,
+		Layout: layoutName(p.opts.Layout), Set: p.opts.Set, Catalog: p.opts.Catalog, Release: p.opts.Release, Keep: p.keep(),
 		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms)},
 	}
 	lives := make([]string, len(targets))
@@ -144,7 +149,7 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 		}
 		p.steps = append(p.steps, func(context.Context) error {
 			p.unchangedReport(&trees[i], top, m)
-			return nil
+			return p.takeOver(&trees[i])
 		})
 	}
 	return true, nil
@@ -153,19 +158,38 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 // made lists the trees that the same question made before from the same
 // answer. Trees that an earlier answer left behind are not among them.
 func (p *puller) made(ref transport.Reference, tagDigest string) ([]bootdir.Tree, error) {
-	all, err := p.dir.Trees()
+	all, err := p.have.of(ref.String())
 	if err != nil {
 		return nil, err
 	}
 	var made []bootdir.Tree
 	for _, t := range all {
-		if t.Reference == ref.String() && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
+		if t.Release == p.opts.Release && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
 			t.Layout == layoutName(p.opts.Layout) && equalMaps(t.Set, p.opts.Set) &&
 			(p.opts.Live == "" || p.opts.Live == t.Mode) {
 			made = append(made, t)
 		}
 	}
 	return made, nil
+}
+
+// keep is the number of generations that a tree records as its own.
+func (p *puller) keep() int {
+	if p.opts.Catalog == "" {
+		return 0
+	}
+	return p.opts.Keep
+}
+
+// takeOver records that a tree, which did not change, belongs to the catalogue
+// of this run.
+func (p *puller) takeOver(t *bootdir.Tree) error {
+	if p.opts.Catalog == "" || p.opts.DryRun || t.Catalog == p.opts.Catalog && t.Keep == p.keep() {
+		return nil
+	}
+	next := *t
+	next.Catalog, next.Keep = p.opts.Catalog, p.keep()
+	return p.dir.UpdateTree(&next)
 }
 
 // claim refuses two references of one run that want the same live path for
@@ -183,7 +207,7 @@ func (p *puller) claim(live, digest string) error {
 
 // refuseDowngrade compares the creation times of two images of one reference.
 func (p *puller) refuseDowngrade(t *target, cur *bootdir.Tree, ref string) error {
-	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Created == nil || t.created == nil {
+	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Release != p.opts.Release || cur.Created == nil || t.created == nil {
 		return nil
 	}
 	if !t.created.Before(*cur.Created) {

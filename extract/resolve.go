@@ -31,6 +31,8 @@ type resolver struct {
 	ref  string
 	set  map[string]string // labels that the caller gives, see Options.Set
 	read map[digest.Digest]document
+	// lenient passes over wanted platforms that are not there, unless none is.
+	lenient bool
 }
 
 // document is a manifest that was read in this run.

@@ -41,7 +41,7 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	// Not what the reference names now: once unpinned, the next pull must see
 	// that something is left to do.
 	next.TagDigest = gen.Digest
-	p := &puller{dir: dir, opts: o, report: &Report{}}
+	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: &Report{}}
 	err = p.apply(ctx, &job{src: src, meter: &meter{src: src}, target: t, cur: cur, next: &next, top: t.desc, pin: true})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,89 @@
+package extract
+
+import (
+	"context"
+	"fmt"
+)
+
+// Hooks are told of what happens to trees while it happens.
+type Hooks interface {
+	// PreCommit is called when a tree is staged whole and proved, before
+	// anything of it is visible. An error vetoes the update of this tree, and
+	// of no other. The lock of the boot directory is held.
+	PreCommit(ctx context.Context, c *TreeChange) error
+	// PostCommit is called when a tree has changed, with the lock still held.
+	// Its error becomes a warning: the tree is live.
+	PostCommit(ctx context.Context, c *TreeChange) error
+	// Failed is called for each reference that could not be brought up to date.
+	Failed(ctx context.Context, f *Failure)
+}
+
+// TreeChange is one update of one tree. Its strings come from images and
+// registries: they are data, and fit for no shell.
+type TreeChange struct {
+	Reference string // as recorded
+	Release   string // entry of a catalog index; empty without one
+	Digest    string // manifest that is to be live
+	OldDigest string // manifest that was live; empty for a first install
+	TagDigest string // what the reference names now
+	Platform  string
+	Dir       string // boot directory
+	Path      string // live path below it
+	Stage     string // where the staged tree lies; empty once it is live
+	Plan      *Plan  // what is written, linked, kept and removed
+}
+
+// VetoError says that a hook did not let an update through.
+type VetoError struct {
+	Path string // live path of the tree, which stays as it was
+	Err  error  // what the hook said
+}
+
+// Error names the tree.
+func (e *VetoError) Error() string {
+	return fmt.Sprintf("the pre-commit hook refused the update of %q: %v", e.Path, e.Err)
+}
+
+// Unwrap gives what the hook said.
+func (e *VetoError) Unwrap() error { return e.Err }
+
+// ExitCode is 1, whatever the program of the hook ended with.
+func (e *VetoError) ExitCode() int { return 1 }
+
+// change describes a job for hooks.
+func (p *puller) change(j *job, plan *Plan) *TreeChange {
+	c := &TreeChange{
+		Reference: j.next.Reference, Release: j.next.Release, Digest: j.next.Digest, TagDigest: j.next.TagDigest,
+		Platform: j.next.Platform, Dir: p.dir.Path(), Path: j.next.Live, Plan: plan,
+	}
+	if j.cur != nil {
+		c.OldDigest = j.cur.Digest
+	}
+	return c
+}
+
+// mayCommit asks the hook before a tree becomes visible.
+func (p *puller) mayCommit(ctx context.Context, j *job, plan *Plan, stage string) error {
+	if p.opts.Hooks == nil {
+		return nil
+	}
+	c := p.change(j, plan)
+	c.Stage = stage
+	if err := p.opts.Hooks.PreCommit(ctx, c); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &VetoError{j.next.Live, err}
+	}
+	return nil
+}
+
+// committed tells the hook of a tree that is live.
+func (p *puller) committed(ctx context.Context, j *job, plan *Plan) {
+	if p.opts.Hooks == nil {
+		return
+	}
+	if err := p.opts.Hooks.PostCommit(ctx, p.change(j, plan)); err != nil {
+		p.opts.warnf("%s: the tree is live, but its post-commit hook failed: %v", j.next.Live, err)
+	}
+}

@@ -1,0 +1,153 @@
+package extract
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// FailureKind says in a word what kept a tree from being brought up to date.
+type FailureKind string
+
+// The kinds of failures. They are labels of metrics: their number is bounded.
+const (
+	FailNetwork     FailureKind = "network"     // no answer, or one that may be another next time
+	FailAuth        FailureKind = "auth"        // access denied
+	FailNotFound    FailureKind = "not-found"   // no such tag, repository or manifest
+	FailPlatform    FailureKind = "platform"    // not exactly one image for a platform
+	FailRefused     FailureKind = "refused"     // content that is not accepted
+	FailConflict    FailureKind = "conflict"    // two images for one path, or one that cannot be used
+	FailSpace       FailureKind = "space"       // the disk has no room
+	FailVetoed      FailureKind = "vetoed"      // by a pre-commit hook
+	FailLocked      FailureKind = "locked"      // another run works on the boot directory
+	FailRetention   FailureKind = "retention"   // so much left the catalogue that nothing is removed
+	FailInterrupted FailureKind = "interrupted" // by a signal
+	FailOther       FailureKind = "failed"
+)
+
+// Failure is one reference, or one boot directory, that a run failed with.
+// Trees that were there stay as they were.
+type Failure struct {
+	Kind        FailureKind `json:"kind"`
+	Destination string      `json:"destination"`
+	Reference   string      `json:"reference,omitempty"`
+	Release     string      `json:"release,omitempty"`
+	Path        string      `json:"path,omitempty"` // live path, where one is known
+	Message     string      `json:"error"`
+	Advice      string      `json:"hint,omitempty"`
+	// Since is when it failed for the first time in a row.
+	Since time.Time `json:"since"`
+
+	code int // exit code that the error asks for
+}
+
+// Error tells what failed, and since when, if not only now.
+func (f *Failure) Error() string { return f.Message }
+
+// SyncReport is what one run over a catalogue did. Its JSON form is the output
+// of "nbextract sync --json".
+type SyncReport struct {
+	Catalog    string    `json:"catalog"`
+	Started    time.Time `json:"started"`
+	Finished   time.Time `json:"finished"`
+	DryRun     bool      `json:"dry_run,omitempty"`
+	References int       `json:"references"` // that the catalogue names, patterns resolved
+	Changed    int       `json:"changed"`    // trees
+	Unchanged  int       `json:"unchanged"`
+	// Requests and Fetched count everything, also what led to no tree.
+	Requests int         `json:"requests"`
+	Fetched  int64       `json:"fetched"` // bytes of response bodies
+	Trees    []SyncTree  `json:"trees"`
+	Failures []*Failure  `json:"failures"`
+	Skipped  []Skipped   `json:"skipped"`
+	Left     []LeftTree  `json:"left"`
+	Stale    []StaleTree `json:"stale"`
+}
+
+// SyncTree is one tree that is as the catalogue wants it, or in a dry run would
+// be.
+type SyncTree struct {
+	TreeReport
+	Destination string     `json:"destination"`
+	Release     string     `json:"release,omitempty"`
+	Created     *time.Time `json:"created,omitempty"` // of the image, if it says
+	Moved       time.Time  `json:"moved"`             // when the reference was first seen to name this
+}
+
+// Skipped is a reference that a pattern found and that is not to be laid out.
+type Skipped struct {
+	Destination string `json:"destination"`
+	Reference   string `json:"reference"`
+	Release     string `json:"release,omitempty"`
+	Reason      string `json:"reason"`
+}
+
+// LeftTree is a tree of the catalogue that it names no longer.
+type LeftTree struct {
+	Destination string    `json:"destination"`
+	Path        string    `json:"path"`
+	Reference   string    `json:"reference"`
+	Since       time.Time `json:"since"`
+	Removed     bool      `json:"removed"`          // in a dry run: would be
+	Reason      string    `json:"reason,omitempty"` // why it was not
+}
+
+// StaleTree is one whose reference has stood still for too long.
+type StaleTree struct {
+	Destination string    `json:"destination"`
+	Path        string    `json:"path"`
+	Reference   string    `json:"reference"`
+	Since       time.Time `json:"since"`
+}
+
+// SyncError sums up what failed in a run.
+type SyncError struct {
+	Failures []*Failure
+	Total    int // references, failed ones too
+}
+
+// Error counts by kind; each failure was told of when it happened.
+func (e *SyncError) Error() string {
+	if len(e.Failures) == 1 {
+		return e.Failures[0].Message
+	}
+	counts := map[FailureKind]int{}
+	var kinds []string
+	for _, f := range e.Failures {
+		if counts[f.Kind]++; counts[f.Kind] == 1 {
+			kinds = append(kinds, string(f.Kind))
+		}
+	}
+	slices.Sort(kinds)
+	what := ""
+	for i, k := range kinds {
+		if i > 0 {
+			what += ", "
+		}
+		what += fmt.Sprintf("%d %s", counts[FailureKind(k)], k)
+	}
+	return fmt.Sprintf("%d failures with %d references: %s; their trees stay as they were", len(e.Failures), e.Total, what)
+}
+
+// Hint is the advice of a single failure.
+func (e *SyncError) Hint() string {
+	if len(e.Failures) == 1 {
+		return e.Failures[0].Advice
+	}
+	return ""
+}
+
+// ExitCode is that of the failures where they all ask for the same (3 content
+// refused, 4 not found, 75 locked, …), else 1.
+func (e *SyncError) ExitCode() int {
+	code := e.Failures[0].code
+	for _, f := range e.Failures {
+		if f.Kind == FailInterrupted {
+			return f.code
+		}
+		if f.code != code {
+			code = 1
+		}
+	}
+	return code
+}
