@@ -36,7 +36,8 @@ type chunkedStream struct {
 	frames  *frameWriter
 	pending []byte // headers and padding that wait for a frame
 	chunker *chunker
-	hash    hash.Hash   // of the current file
+	sums    *fileSums
+	hash    hash.Hash   // of the current file, where sums are not used
 	check   hash.Hash64 // of the current file, as tar-split wants it
 	split   *metaFrame
 	packer  storage.Packer
@@ -48,7 +49,7 @@ type chunkedStream struct {
 	files  spec.FileTable
 }
 
-func newChunkedStream(out *digestWriter, mean int) (*chunkedStream, error) {
+func newChunkedStream(out *digestWriter, mean int, sums *fileSums) (*chunkedStream, error) {
 	toc, err := newTOCWriter()
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func newChunkedStream(out *digestWriter, mean int) (*chunkedStream, error) {
 	}
 	return &chunkedStream{
 		out: out, chunker: newChunker(mean), toc: toc,
-		hash: sha256.New(), check: crc64.New(storage.CRCTable),
+		sums: sums, hash: sha256.New(), check: crc64.New(storage.CRCTable),
 		split: split, packer: storage.NewJSONPacker(split),
 		files: spec.FileTable{Version: spec.FileTableVersion, Files: []spec.FileTableEntry{}},
 	}, nil
@@ -173,12 +174,24 @@ func (c *chunkedStream) content(e *tocEntry, r io.Reader) error {
 		f.data, f.content = append(f.data, data...), true
 		c.frames.send(f)
 		c.check.Write(data)
-		// The digest of the only chunk is that of the file.
-		if whole = int64(len(data)) == e.Size; !whole {
+		if whole = int64(len(data)) == e.Size; !whole && !c.sums.used {
 			c.hash.Write(data)
 		}
 	}
-	if !whole {
+	return c.fileSum(e, whole)
+}
+
+// fileSum sets the digest of a file, whole if it is a single chunk: then the digest
+// of that is known later.
+func (c *chunkedStream) fileSum(e *tocEntry, whole bool) error {
+	switch {
+	case c.sums.used:
+		sum, ok := <-c.sums.sums
+		if !ok {
+			return errAborted
+		}
+		e.Digest = sha256Digest(sum)
+	case !whole:
 		e.Digest = sha256Digest(c.hash.Sum(nil))
 	}
 	return nil

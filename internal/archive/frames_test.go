@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -179,4 +180,63 @@ func TestChunkedReproducible(t *testing.T) {
 			t.Errorf("%s, %v", sum, err)
 		}
 	}
+}
+
+// TestFileSums: a TarWriter that tells digests makes the blob that the bytes alone
+// make, also with more files than digests are on the way, and ends when it is left.
+func TestFileSums(t *testing.T) {
+	write := func(w io.Writer, files int) (*TarWriter, error) {
+		tw := NewTarWriter(w, time.Time{})
+		for i := range files {
+			content := pattern(i%3*(i%7), uint64(i))
+			if i%1000 == 999 {
+				content = pattern(200_000, uint64(i))
+			}
+			if _, err := tw.File(fmt.Sprintf("f%05d", i), int64(len(content)), bytes.NewReader(content)); err != nil {
+				return tw, err
+			}
+		}
+		return tw, nil
+	}
+	const files = 5000
+	var data, got bytes.Buffer
+	tw, err := write(&data, files)
+	if err != nil || tw.Close() != nil {
+		t.Fatal(err)
+	}
+	want, wantDesc, _ := compress(t, ZstdChunked, data.Bytes(), 1<<20)
+	l, err := NewLayerWriter(&got, ZstdChunked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tw, err = write(l, files); err != nil || tw.Close() != nil {
+		t.Fatal(err)
+	}
+	if desc, _, err := l.Close(); err != nil || desc.Digest != wantDesc.Digest || !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%v, want %v (%v)", desc, wantDesc, err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for _, n := range []int{0, 1, 10, 1500} {
+			l, err := NewLayerWriter(io.Discard, ZstdChunked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tw, err := write(l, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tw.File("changed", 300_000, bytes.NewReader(pattern(300_001, 1))); !errors.Is(err, ErrSourceChanged) {
+				t.Errorf("%v", err)
+			}
+			l.Abort()
+		}
+		broken, err := NewLayerWriter(writerFunc(func([]byte) error { return io.ErrShortWrite }), ZstdChunked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := write(broken, 200_000); !errors.Is(err, io.ErrShortWrite) {
+			t.Errorf("broken writer: %v", err)
+		}
+		broken.Abort()
+	})
 }

@@ -38,6 +38,7 @@ type LayerWriter struct {
 	blob        *digestWriter
 	closed      bool
 
+	sums        *fileSums         // nil where nobody wants them
 	encoded     chan struct{}     // closed when the encoder has ended
 	annotations map[string]string // valid after encoded
 	err         error             // valid after encoded
@@ -65,12 +66,12 @@ func NewLayerWriter(w io.Writer, c Compression, opts ...LayerOption) (*LayerWrit
 	for _, opt := range opts {
 		opt(&o)
 	}
-	blob := &digestWriter{w: w, hash: sha256.New()}
-	encode, err := newEncoder(blob, c, o)
+	l := &LayerWriter{compression: c, blob: &digestWriter{w: w, hash: sha256.New()}, encoded: make(chan struct{})}
+	encode, err := l.newEncoder(o)
 	if err != nil {
 		return nil, fmt.Errorf("start %s layer: %w", c, err)
 	}
-	l := &LayerWriter{compression: c, pipe: newHashPipe(true), blob: blob, encoded: make(chan struct{})}
+	l.pipe = newHashPipe(true)
 	go func() {
 		defer close(l.encoded)
 		l.annotations, l.err = encode(l.pipe)
@@ -79,27 +80,48 @@ func NewLayerWriter(w io.Writer, c Compression, opts ...LayerOption) (*LayerWrit
 	return l, nil
 }
 
-func newEncoder(blob *digestWriter, c Compression, o layerOptions) (encoder, error) {
-	switch c {
+func (l *LayerWriter) newEncoder(o layerOptions) (encoder, error) {
+	switch l.compression {
 	case None:
-		return plainEncoder(nopCloser{blob}), nil
+		return plainEncoder(nopCloser{l.blob}), nil
 	case Gzip:
-		z := gzip.NewWriter(blob)
+		z := gzip.NewWriter(l.blob)
 		// No name, no time, unknown operating system. The time has to be set:
 		// this package writes the zero time.Time as one in 2042.
 		z.ModTime = time.Unix(0, 0)
 		return plainEncoder(z), nil
 	case Zstd:
-		z, err := newZstdEncoder(blob, zstd.SpeedBetterCompression, zstdWindow, 1)
+		z, err := newZstdEncoder(l.blob, zstd.SpeedBetterCompression, zstdWindow, 1)
 		return plainEncoder(z), err
 	case ZstdChunked:
-		s, err := newChunkedStream(blob, meanChunkSize(o.payloadSize))
+		l.sums = &fileSums{sums: make(chan []byte, maxFileSums)}
+		s, err := newChunkedStream(l.blob, meanChunkSize(o.payloadSize), l.sums)
 		if err != nil {
 			return nil, err
 		}
 		return s.encode, nil
 	}
-	return nil, fmt.Errorf("unknown compression %q", string(c))
+	return nil, fmt.Errorf("unknown compression %q", string(l.compression))
+}
+
+// fileSums tells the SHA-256 of each file with content, in the order of the tar, from
+// a TarWriter that has to compute them anyway.
+type fileSums struct {
+	used bool // set before the first byte of the tar
+	sums chan []byte
+}
+
+// maxFileSums is more than there can be on the way: a file takes at least two blocks
+// of the tar, and the pipe holds pipeBlocks full blocks of it and one that is filled.
+const maxFileSums = (pipeBlocks + 1) * pipeBlockSize / (2 * blockSize)
+
+// fileSums gives the channel for digests of files; nil if they are not wanted.
+func (l *LayerWriter) fileSums() chan<- []byte {
+	if l.sums == nil {
+		return nil
+	}
+	l.sums.used = true
+	return l.sums.sums
 }
 
 // newZstdEncoder pins everything that could make the output depend on the machine.
@@ -168,6 +190,9 @@ func (l *LayerWriter) Abort() {
 // end lets the encoder and the digest come to their end.
 func (l *LayerWriter) end(err error) {
 	l.closed = true
+	if l.sums != nil {
+		close(l.sums.sums) // one that is missing will not come
+	}
 	l.pipe.closeWrite(err)
 	<-l.encoded
 	l.pipe.digest()

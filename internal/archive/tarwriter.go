@@ -32,15 +32,22 @@ type TarWriter struct {
 	tar     *tar.Writer
 	modTime time.Time
 	buf     []byte
+	sums    chan<- []byte // of files with content, for a LayerWriter; may be nil
 }
 
-// NewTarWriter writes to w, giving every entry the time modTime, cut to seconds.
+// NewTarWriter writes to w, giving every entry the time modTime, cut to seconds. If w
+// is a [LayerWriter], everything that it gets must come from this TarWriter, which
+// tells it the digests of files, so that it need not compute them again.
 func NewTarWriter(w io.Writer, modTime time.Time) *TarWriter {
-	return &TarWriter{
+	t := &TarWriter{
 		tar:     tar.NewWriter(w),
 		modTime: modTime.UTC().Truncate(time.Second),
 		buf:     make([]byte, 128<<10),
 	}
+	if l, ok := w.(*LayerWriter); ok {
+		t.sums = l.fileSums()
+	}
+	return t
 }
 
 // Dir adds a directory. The path has no trailing slash; the tar name has one.
@@ -69,10 +76,14 @@ func (t *TarWriter) File(path string, size int64, r io.Reader) (sha256hex string
 	if n < size {
 		return "", fmt.Errorf("archive %q: %d bytes instead of %d: %w", path, n, size, ErrSourceChanged)
 	}
+	digest := sum.Sum(nil)
+	if t.sums != nil && size > 0 {
+		t.sums <- digest
+	}
 	if err := expectEOF(r); err != nil {
 		return "", fmt.Errorf("archive %q after %d bytes: %w", path, size, err)
 	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return hex.EncodeToString(digest), nil
 }
 
 // Close writes the end-of-archive marker. It does not close the underlying writer.
