@@ -185,12 +185,15 @@ func (c *collector) put(e Entry, full string) error {
 // cleanName gives the path that an archive means: packages write names from the
 // root directory on. A name that leads out of the tree is refused.
 func cleanName(name string) (string, error) {
-	short := strings.TrimPrefix(strings.TrimPrefix(name, "."), "/")
-	if short == "" {
+	short, ok := strings.CutPrefix(name, "./")
+	if !ok {
+		short = strings.TrimPrefix(name, "/")
+	}
+	if short == "" && name != "" || name == "." {
 		return ".", nil
 	}
 	p := strings.TrimSuffix(short, "/")
-	if path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../") || strings.HasPrefix(p, "/") || strings.Contains(p, "\x00") {
+	if p == "" || path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../") || strings.HasPrefix(p, "/") || strings.Contains(p, "\x00") {
 		return "", refuse(spec.RulePath, name, "such an archive is not to be trusted", "is no path below the top of an archive")
 	}
 	return p, nil
