@@ -14,7 +14,7 @@ func FuzzBundle(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a, err := SignBundle(key, Request{Subject: image("x"), Repository: here})
+	a, err := SignBundle(key, Request{Subject: manifest("x"), Repository: here})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func FuzzBundle(f *testing.F) {
 }
 
 func FuzzStatement(f *testing.F) {
-	d := image("x").Digest
+	d := manifest("x").Digest
 	good, err := makeStatement(claim{digests: []digest.Digest{d}, repository: here, annotations: map[string]string{"a": "b"}})
 	if err != nil {
 		f.Fatal(err)
@@ -51,7 +51,7 @@ func FuzzStatement(f *testing.F) {
 }
 
 func FuzzSimple(f *testing.F) {
-	good, err := makeSimple(claim{digests: []digest.Digest{image("x").Digest}, repository: here, annotations: map[string]string{"a": "b"}})
+	good, err := makeSimple(claim{digests: []digest.Digest{manifest("x").Digest}, repository: here, annotations: map[string]string{"a": "b"}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func newKey(t testing.TB) *PrivateKey {
 
 const here = "registry.example/netboot"
 
-func image(text string) ocispec.Descriptor {
+func manifest(text string) ocispec.Descriptor {
 	return describe(ocispec.MediaTypeImageManifest, []byte(text))
 }
 

@@ -17,7 +17,7 @@ import (
 // TestVerify tries every check with content that passes and content that does not.
 func TestVerify(t *testing.T) {
 	good, other := newKey(t), newKey(t)
-	d, old := image("image"), image("old image")
+	d, old := manifest("image"), manifest("old image")
 	r := Request{Subject: d, Repository: here, Annotations: map[string]string{"channel": "stable", "x": ""}}
 	of := func(f func(*Request)) Request { c := r; f(&c); return c }
 	// resign makes a bundle of any statement, well signed.
@@ -165,7 +165,7 @@ func wrap(t testing.TB, d ocispec.Descriptor, bundle []byte) *Attachment {
 // reader would pass. All are made from a good signature.
 func TestMalformed(t *testing.T) {
 	key := newKey(t)
-	d := image("image")
+	d := manifest("image")
 	r := Request{Subject: d, Repository: here}
 	a, err := SignBundle(key, r)
 	if err != nil {
@@ -252,7 +252,7 @@ func TestMalformed(t *testing.T) {
 // TestScope tells an index from its entries.
 func TestScope(t *testing.T) {
 	key := newKey(t)
-	top, entry := image("index"), image("entry")
+	top, entry := manifest("index"), manifest("entry")
 	sign := func(of ...ocispec.Descriptor) *store {
 		s := newStore()
 		for _, d := range of {
@@ -285,7 +285,7 @@ func TestScope(t *testing.T) {
 // TestCannotTell distinguishes what is not signed from what cannot be found out.
 func TestCannotTell(t *testing.T) {
 	key := newKey(t)
-	d := image("image")
+	d := manifest("image")
 	broken := errors.New("the line is dead")
 	for name, set := range map[string]func(*store){
 		"list": func(s *store) { s.listFail = broken },
@@ -328,7 +328,7 @@ func TestPolicy(t *testing.T) {
 		if p.Check() == nil {
 			t.Errorf("%s passes", name)
 		}
-		if e, err := p.Verify(t.Context(), newStore(), here, image("x")); err == nil || e != nil {
+		if e, err := p.Verify(t.Context(), newStore(), here, manifest("x")); err == nil || e != nil {
 			t.Errorf("%s verifies", name)
 		}
 	}
