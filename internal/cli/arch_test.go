@@ -16,6 +16,7 @@ func arrows() map[string][]string {
 	const config = "internal/config"
 	const catalog = "internal/catalog"
 	const trust, bootcheck = "internal/trust", "internal/bootcheck"
+	const upstream = "internal/upstream"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
@@ -28,6 +29,7 @@ func arrows() map[string][]string {
 		config:          nil,
 		catalog:         {"spec", ociindex, transport, config},
 		source:          {"spec", archive, ociindex, transport},
+		upstream:        {"spec"},
 		"pack":          {"spec", archive, ociindex, source, transport, trust, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog},
