@@ -76,6 +76,9 @@ there is one. Every other entry stays byte for byte. What is built gets a tag of
 its own beside it, TAG-ARCH[VARIANT][-DISKTYPE] as in debian-12-armv7. Builds for
 several platforms may run at once. See "nbpack index --help".
 
+--sign-key signs what was built, and the index. See "nbpack sign --help", also for
+where the passphrase comes from.
+
 The sources must hold still: if a file changes while it is packed, the build
 fails and nothing is published. The tag of IMAGE is written last.`
 
@@ -120,6 +123,7 @@ type buildFlags struct {
 	digestFile  string
 	index       bool
 	wrap        bool
+	sign        buildSign
 	options     pack.Options
 }
 
@@ -162,6 +166,7 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.BoolVar(&b.dryRun, "dry-run", false, "print what would be packed, write nothing")
 	fs.BoolVar(&b.json, "json", false, "print the result as one JSON object")
 	fs.StringVar(&b.digestFile, "digest-file", "", "write the digest to `FILE` too")
+	b.sign.bind(cmd)
 	b.registry.Bind(fs)
 	complete(cmd, "format", "image", "artifact", "file")
 	complete(cmd, "disktype", "qcow2", "raw", "kernel", "ramdisk")
@@ -199,7 +204,7 @@ func (b *buildFlags) parse(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "checksums", "os-name", "os-version", "disktype", "digest-file"} {
+	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "checksums", "os-name", "os-version", "disktype", "digest-file", "sign-key"} {
 		if f := cmd.Flag(flag); f.Changed && f.Value.String() == "" {
 			return cli.Usage("--%s is empty", flag)
 		}
@@ -276,6 +281,9 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	if err := plan.CheckDestination(dst); err != nil {
 		return err
 	}
+	if err := b.sign.open(cmd.Context(), env, dst); err != nil {
+		return err
+	}
 	if b.dryRun {
 		return printPlan(env, plan, b.json)
 	}
@@ -283,6 +291,9 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 		return pack.Build(cmd.Context(), client, plan, dst)
 	})
 	if err != nil {
+		return err
+	}
+	if err := b.sign.sign(cmd.Context(), client, dst, results, into); err != nil {
 		return err
 	}
 	env.StopProgress()
