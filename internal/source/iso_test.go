@@ -78,7 +78,9 @@ func TestISO(t *testing.T) {
 				"EFI/BOOT/GRUB.CFG": "not taken", "EFI/debian/x": "not taken",
 			})
 			iso := isoOf(t, dir, "-R", "-c", "boot.cat", "-e", "efi.img", "-no-emul-boot")
-			o := Options{Sources: []string{iso}, Take: func(n string) bool { return n != "efi.img" && n != "boot.cat" && !strings.HasPrefix(n, "EFI/boot/") || n == "EFI/boot/grub.cfg" }}
+			o := Options{Sources: []string{iso}, Take: func(n string) bool {
+				return n != "efi.img" && n != "boot.cat" && !strings.HasPrefix(n, "EFI/boot/") || n == "EFI/boot/grub.cfg"
+			}}
 			s := open(t, o)
 			if got := show(t, s); got != want {
 				n := 0
