@@ -60,6 +60,8 @@ func (s *Set) open(ctx context.Context, name string) (*opened, error) {
 		return nil, missing(name, err)
 	}
 	switch {
+	case info.IsDir() && s.o.Pins[name] != "":
+		return nil, usage("pin files, or take an image", "%q is a directory, which has no SHA-256", name)
 	case info.IsDir() && !strings.HasPrefix(name, filePrefix):
 		return s.directory(ctx, disk)
 	case !info.Mode().IsRegular():
@@ -85,7 +87,12 @@ func (s *Set) file(ctx context.Context, name, disk string, plain bool) (*opened,
 		}
 		return nil
 	}}
-	if err := s.read(ctx, o, file, filepath.Base(disk), plain); err != nil {
+	o.file = true
+	err = s.pinned(ctx, o, file)
+	if err == nil {
+		err = s.read(ctx, o, file, filepath.Base(disk), plain)
+	}
+	if err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	return o, nil
@@ -123,6 +130,9 @@ func (s *Set) read(ctx context.Context, o *opened, file *diskFile, base string, 
 	}
 	a := &archiveFile{s: s, o: o, name: o.name, at: f, size: file.info.Size()}
 	kind, err := a.sniff(base)
+	if err == nil && kind != nil {
+		err = s.admit(ctx, o, file)
+	}
 	if err == nil && kind != nil {
 		if err = kind(ctx, a); err == nil {
 			err = file.still(f)

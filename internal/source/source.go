@@ -29,6 +29,13 @@ type Options struct {
 	Chosen bool
 	// Skip is a file on disk that is left out. May be nil.
 	Skip fs.FileInfo
+	// Pins are the SHA-256, in hex, that sources must have, by their names in
+	// Sources; for files on disk only, because URLs have #sha256=HEX.
+	Pins map[string]string
+	// Admit is asked for each source that is a file and holds others, by its file
+	// name and its SHA-256 in hex, before it is read. Its error ends Open. May be
+	// nil.
+	Admit func(base, sha256 string) error
 	// Platform chooses from an index of images. The zero value chooses the only
 	// one there is.
 	Platform spec.Platform
@@ -102,6 +109,8 @@ type opened struct {
 	entries []Entry
 	facts   []Fact
 	notes   []string
+	file    bool   // it is one file
+	sha256  string // of that file, where it is known
 	// recheck fails if the source is not what it was. May be nil.
 	recheck func(ctx context.Context) error
 	// close releases what reading needs. May be nil.
@@ -125,6 +134,9 @@ type opened struct {
 // Errors tell their exit code: 2 for sources that make no sense, 3 for content
 // that is refused, 4 for what does not exist.
 func Open(ctx context.Context, o Options) (*Set, error) {
+	if err := checkPins(&o); err != nil {
+		return nil, err
+	}
 	s := &Set{o: o, spool: &spool{dir: o.TempDir}, byName: map[string]int{}}
 	for _, name := range o.Sources {
 		if err := s.add(ctx, name); err != nil {

@@ -42,9 +42,10 @@ func (s *Set) url(ctx context.Context, name string) (*opened, error) {
 	if err != nil {
 		return nil, hintDirectory(err, name)
 	}
-	if pin != "" && pin != sum {
-		return nil, refuse(RuleDigest, name, "nothing was packed; if the publisher changed the file, pin the new one", "has the SHA-256 %s, not the one it is pinned to", sum)
+	if err := checkPin(name, pin, sum); err != nil {
+		return nil, err
 	}
+	o.file, o.sha256 = true, sum
 	base := path.Base(u.Path)
 	if s.o.Plain {
 		return o, s.wholePiece(o, base, p, sum)
@@ -56,6 +57,9 @@ func (s *Set) url(ctx context.Context, name string) (*opened, error) {
 	}
 	if kind == nil {
 		return o, s.wholePiece(o, base, p, sum)
+	}
+	if err := s.admit(ctx, o, p); err != nil {
+		return nil, err
 	}
 	return o, kind(ctx, a)
 }
