@@ -18,7 +18,7 @@ func Build(ctx context.Context, c *transport.Client, plan *Plan, dst transport.R
 	if err := plan.CheckDestination(dst); err != nil {
 		return nil, err
 	}
-	b := &build{plan: plan, files: &sourceFiles{plan: plan}}
+	b := &build{plan: plan, files: &sourceFiles{plan: plan, boot: plan.bootChecker()}}
 	defer b.close()
 	for _, p := range plan.manifests() {
 		if err := b.begin(ctx, c, p, dst); err != nil {
@@ -88,6 +88,9 @@ func (b *build) make(ctx context.Context) error {
 		}
 	}
 	if err := b.plan.set.Recheck(ctx); err != nil {
+		return err
+	}
+	if err := b.lint(); err != nil {
 		return err
 	}
 	for _, j := range b.jobs {

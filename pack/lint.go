@@ -3,7 +3,9 @@ package pack
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"github.com/nbpack/nbpack/internal/bootcheck"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
@@ -11,16 +13,18 @@ import (
 
 // LintReport is what Lint found.
 type LintReport struct {
-	// Digest of the manifest that was read; empty if it could not be.
+	// Digest of the manifest that was read; empty if it could not be, and for a
+	// directory.
 	Digest digest.Digest
-	// Violations of rules of the format; none for an image that nbpack made.
+	// Violations of rules of the format, and findings about booting, which have
+	// the rules and severities of package bootcheck.
 	Violations []spec.Violation
 }
 
 // Lint reads an image wholly, every byte of every layer, and gives every rule of
-// the format that it breaks. A fault that keeps the rest from being read, such as
-// a damaged layer, is a violation too. An error means that the image could not be
-// read, or is an index.
+// the format that it breaks, and what keeps its files from booting. A fault that
+// keeps the rest from being read, such as a damaged layer, is a violation too. An
+// error means that the image could not be read, or is an index.
 func Lint(ctx context.Context, src transport.Source) (*LintReport, error) {
 	report := &LintReport{Violations: []spec.Violation{}}
 	docs, err := readDocuments(ctx, src)
@@ -40,7 +44,7 @@ func Lint(ctx context.Context, src transport.Source) (*LintReport, error) {
 
 // lint reads the layers and checks everything.
 func lint(ctx context.Context, src transport.Source, docs *documents) ([]spec.Violation, error) {
-	c := &content{}
+	c := &content{boot: docs.checker()}
 	read := c.readLayer
 	if docs.namesFiles() {
 		read = c.readNamed
@@ -63,7 +67,29 @@ func lint(ctx context.Context, src transport.Source, docs *documents) ([]spec.Vi
 			return nil, err
 		}
 	}
-	return spec.Check(img), nil
+	found := spec.Check(img)
+	if c.boot != nil {
+		found = append(found, c.boot.Findings(c.entries)...)
+	}
+	return found, nil
+}
+
+// checker makes what looks at the files of a boot tree; nil for other content. Of
+// labels that contradict each other, which is an error anyway, any will do.
+func (d *documents) checker() *bootcheck.Checker {
+	if !spec.FormOf(d.manifest, nil).BootTree() {
+		return nil
+	}
+	var o bootcheck.Options
+	if d.config != nil {
+		o.Platform, _ = spec.PlatformOf(&d.config.Platform)
+		o.Labels, _ = spec.MergeLabels(d.config.Config.Labels, d.manifest.Annotations)
+		o.Modes = true
+	} else if labels, err := spec.ArtifactLabels(d.manifest, nil); err == nil {
+		o.Platform, _, _ = spec.ArtifactPlatform(labels, nil)
+		o.Labels = labels
+	}
+	return bootcheck.New(o)
 }
 
 // AsViolations makes a violation of a refusal; other errors stay errors.
@@ -75,4 +101,9 @@ func AsViolations(err error) ([]spec.Violation, error) {
 	return []spec.Violation{{
 		Rule: r.Rule, Severity: spec.SeverityError, Path: r.Path, Message: r.Reason, Advice: r.Advice,
 	}}, nil
+}
+
+// withSeverity gives the findings of one severity.
+func withSeverity(found []spec.Violation, s spec.Severity) []spec.Violation {
+	return slices.DeleteFunc(slices.Clone(found), func(v spec.Violation) bool { return v.Severity != s })
 }

@@ -3,6 +3,7 @@ package pack
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -97,13 +98,14 @@ func TestLintArtifact(t *testing.T) {
 			}
 			rules := map[string]bool{}
 			for _, v := range report.Violations {
-				rules[v.Rule] = true
+				rules[v.Rule] = rules[v.Rule] || !placeholder(v)
 			}
 			for _, want := range tc.want {
 				if !rules[want] {
 					t.Errorf("no violation of %s in %+v", want, report.Violations)
 				}
 			}
+			maps.DeleteFunc(rules, func(_ string, counts bool) bool { return !counts })
 			if len(tc.want) == 0 && len(rules) > 0 {
 				t.Errorf("%+v", report.Violations)
 			}

@@ -75,6 +75,10 @@ type Options struct {
 	// Empty: TMPDIR, or /var/tmp, because that can be large.
 	TempDir string
 
+	// Lint says whether the files are looked at for what keeps them from booting.
+	// Empty: LintOff.
+	Lint LintMode
+
 	// Log takes remarks for the user. May be nil.
 	Log func(format string, a ...any)
 	// Progress hears how many bytes of the sources were read. May be nil.

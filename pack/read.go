@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/bootcheck"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
@@ -94,6 +95,7 @@ type content struct {
 	sums    []byte // SHA256SUM, if hasSums
 	hasSums bool
 	names   int64
+	boot    *bootcheck.Checker // looks at the files; nil if nobody wants to know
 }
 
 // readLayer reads one layer to its end, and adds what it holds.
@@ -165,14 +167,17 @@ func (c *content) add(e spec.Entry, r io.Reader) error {
 	if e.Type == spec.TypeFile {
 		sum := sha256.New()
 		var w io.Writer = sum
+		boot := c.boot
 		if e.Path == spec.SumsName && !c.hasSums {
 			if e.Size > spec.MaxSumsSize {
 				return spec.Refuse(spec.RuleDocumentSize, e.Path, "has %d bytes, %d are permitted", e.Size, spec.MaxSumsSize)
 			}
-			c.hasSums = true
+			c.hasSums, boot = true, nil
 			w = io.MultiWriter(sum, (*keeper)(&c.sums))
 		}
+		r, done := probed(boot, e.Path, r)
 		n, err := io.Copy(w, r)
+		done(err)
 		if err != nil {
 			return fmt.Errorf("reading %q: %w", e.Path, err)
 		}

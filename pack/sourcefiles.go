@@ -7,13 +7,15 @@ import (
 	"io"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/bootcheck"
 	"github.com/nbpack/nbpack/internal/source"
 )
 
 // sourceFiles reads the files of a plan, each as Scan saw it or not at all.
 type sourceFiles struct {
 	plan *Plan
-	done int64 // bytes read so far, for the progress
+	done int64              // bytes read so far, for the progress
+	boot *bootcheck.Checker // looks at the files; nil if nobody wants to know
 }
 
 // read hands the content of a planned file to consume, which must read it to
@@ -25,7 +27,9 @@ func (s *sourceFiles) read(ctx context.Context, e *Entry, consume func(io.Reader
 		return "", err
 	}
 	defer r.Close()
-	sum, err := consume(&sourceReader{s: s, r: r})
+	in, done := probed(s.boot, e.Path, &sourceReader{s: s, r: r})
+	sum, err := consume(in)
+	done(err)
 	if errors.Is(err, archive.ErrSourceChanged) {
 		return "", source.Changed(e.node.Name)
 	}

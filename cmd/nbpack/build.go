@@ -121,6 +121,7 @@ type buildFlags struct {
 	dryRun      bool
 	json        bool
 	digestFile  string
+	lint        string
 	index       bool
 	wrap        bool
 	sign        buildSign
@@ -161,6 +162,7 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.StringVar(&b.compression, "compression", string(archive.ZstdChunked), "`zstd:chunked|zstd|gzip|none` for the layers of an image")
 	fs.StringArrayVar(&b.labels, "label", nil, "`KEY=VALUE`: add a label to the image (may be repeated)")
 	fs.StringArrayVar(&b.annotations, "annotation", nil, "`KEY=VALUE`: add an annotation to the manifest (may be repeated)")
+	fs.StringVar(&b.lint, "lint", string(pack.LintWarn), "`off|warn|error`: look for what keeps the files from booting, and warn, or refuse to publish; see nbpack lint")
 	fs.BoolVar(&b.index, "index", false, "put it into the index at the tag of IMAGE, and keep every other entry")
 	fs.BoolVar(&b.wrap, "wrap", false, "with --index, if that tag holds a single image: make it an index with that image as its first entry")
 	fs.BoolVar(&b.dryRun, "dry-run", false, "print what would be packed, write nothing")
@@ -170,6 +172,7 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	b.registry.Bind(fs)
 	complete(cmd, "format", "image", "artifact", "file")
 	complete(cmd, "disktype", "qcow2", "raw", "kernel", "ramdisk")
+	complete(cmd, "lint", "off", "warn", "error")
 	complete(cmd, "layers", "single", "per-file")
 	complete(cmd, "compression", "zstd:chunked", "zstd", "gzip", "none")
 }
@@ -191,6 +194,9 @@ func (b *buildFlags) parse(cmd *cobra.Command) error {
 	}
 	if o.Format, err = pack.ParseFormat(b.format); err != nil {
 		return cli.Usage("--format: %w", err)
+	}
+	if o.Lint, err = pack.ParseLintMode(b.lint); err != nil {
+		return cli.Usage("--lint: %w", err)
 	}
 	if err := b.parseLayers(cmd); err != nil {
 		return err

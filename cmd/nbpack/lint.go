@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/nbpack/nbpack/internal/bootcheck"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/pack"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -27,9 +30,11 @@ type lintResult struct {
 // count adds up the violations of an image, or of an index and what is in it.
 func (r *lintResult) count() {
 	for _, v := range r.Violations {
-		if v.Severity == spec.SeverityWarning {
+		switch v.Severity {
+		case spec.SeverityWarning:
 			r.Warnings++
-		} else {
+		case bootcheck.SeverityInfo:
+		default: // anything else counts as an error
 			r.Errors++
 		}
 	}
@@ -40,14 +45,17 @@ func (r *lintResult) count() {
 	}
 }
 
-// lintError ends the command when the image has errors.
-type lintError struct{ errors int }
+// lintError ends the command when there are errors.
+type lintError struct {
+	what   string
+	errors int
+}
 
 func (e *lintError) Error() string {
 	if e.errors == 1 {
-		return "the image breaks 1 rule that consumers insist on"
+		return "the " + e.what + " breaks 1 rule that it has to keep"
 	}
-	return fmt.Sprintf("the image breaks %d rules that consumers insist on", e.errors)
+	return fmt.Sprintf("the %s breaks %d rules that it has to keep", e.what, e.errors)
 }
 
 func (e *lintError) ExitCode() int { return cli.ExitRefused }
@@ -55,17 +63,27 @@ func (e *lintError) ExitCode() int { return cli.ExitRefused }
 func lintCommand(env *cli.Env) *cobra.Command {
 	var flags cli.RegistryFlags
 	var asJSON bool
+	var platform string
 	cmd := &cobra.Command{
-		Use:   "lint [flags] IMAGE",
-		Short: "Check an image against every rule of the format",
-		Long: `Read every byte of a netboot image or artifact and print each rule of the format
-that it breaks, one line each:
+		Use:   "lint [flags] IMAGE|DIR",
+		Short: "Check an image or a directory against the rules of the format and of booting",
+		Long: `Read every byte of a netboot image or artifact, or of a directory with boot files,
+and print what is wrong with it, one line each:
 
-  error RULE "FILE": what is wrong      nbextract refuses such an image
-  warning RULE "FILE": what is odd      nbpack writes it otherwise
+  error ID "FILE": what is wrong     nbextract refuses it, or it does not boot
+  warning ID "FILE": what is odd     some machines do not boot it, or nbpack
+                                     writes it otherwise
+  info ID "FILE": what there is      for example versions, and what could not be
+                                     looked at
 
-An image that nbpack built gives no line. The rules are explained in the
-specification, spec/netboot.md.
+Looked at are the rules of the format, the version of the kernel and of the
+modules in the initrd, the machine that programs are for, shim and the second stage
+that it asks for, signatures and SBAT generations, names and modes. docs/lint.md
+explains each ID. With --json each finding has a remedy, too.
+
+A directory is judged as the image that "nbpack build" makes of it, and whether a
+boot server could serve it as it is. If it has a SHA256SUM, as a boot tree of
+nbextract, its files have to be those that are listed there.
 
 Of an index, the rules about its entries are checked, and every boot set in it;
 their lines begin with the platform and the digest of the entry. Containers and
@@ -73,14 +91,22 @@ disks are looked at, but not read.
 
 The exit code is 3 if there is an error, 0 if there are only warnings.`,
 		Example: `  nbpack lint registry.example/netboot:debian-12
-  nbpack lint --json oci:./layout:test`,
+  nbpack lint --json oci:./layout:test
+  nbpack lint --platform linux/amd64 ./netboot`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+				return lintDir(cmd, env, args[0], platform, asJSON)
+			}
+			if platform != "" {
+				return cli.Usage("--platform is for directories: an image says itself what it is for")
+			}
 			return withSource(cmd, env, &flags, args[0], func(ref transport.Reference, src transport.Source) error {
 				return lint(cmd, env, ref, src, asJSON)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&platform, "platform", "", "`OS/ARCH[/VARIANT]` that the files of a directory are for (default: what they say)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	flags.Bind(cmd.Flags())
 	return cmd
@@ -91,15 +117,37 @@ func lint(cmd *cobra.Command, env *cli.Env, ref transport.Reference, src transpo
 	if err != nil {
 		return err
 	}
+	return printLint(env, "image", r, asJSON)
+}
+
+// lintDir checks a directory with boot files.
+func lintDir(cmd *cobra.Command, env *cli.Env, dir, platform string, asJSON bool) error {
+	o := pack.Options{Log: env.Debug, Progress: env.Progress()}
+	if platform != "" {
+		var err error
+		if o.Platform, err = spec.ParsePlatform(platform); err != nil {
+			return cli.Usage("--platform: %w", err)
+		}
+	}
+	report, err := pack.LintDir(cmd.Context(), dir, o)
+	if err != nil {
+		return err
+	}
+	return printLint(env, "directory", &lintResult{Reference: dir, Violations: report.Violations}, asJSON)
+}
+
+// printLint prints a result; errors in it end the command.
+func printLint(env *cli.Env, what string, r *lintResult, asJSON bool) error {
 	env.StopProgress()
 	r.count()
+	var err error
 	if asJSON {
 		err = env.JSON(r)
 	} else {
 		_, err = fmt.Fprint(env.Stdout, r.lines())
 	}
 	if err == nil && r.Errors > 0 {
-		return &lintError{r.Errors}
+		return &lintError{what, r.Errors}
 	}
 	return err
 }

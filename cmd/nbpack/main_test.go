@@ -35,6 +35,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails":        fails,
+			"lints":        lints,
 			"realregistry": realRegistry,
 			"registry":     startRegistry,
 			"setstdout": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -74,6 +75,20 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if errorLines != 1 || hintLines > 1 {
 		ts.Fatalf("%d error lines, %d hint lines", errorLines, hintLines)
+	}
+}
+
+// lints ARGUMENT...: nbpack lint finds nothing to say of the image but that the
+// files of these scripts are placeholders.
+func lints(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: lints ARGUMENT...")
+	}
+	ts.Check(ts.Exec("nbpack", append([]string{"lint"}, args...)...))
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		if !strings.HasPrefix(line, "info ") && !strings.HasPrefix(line, "warning efi-format ") {
+			ts.Fatalf("lint says: %s", line)
+		}
 	}
 }
 
