@@ -2,6 +2,8 @@ package source
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +95,7 @@ func TestMerge(t *testing.T) {
 // TestHostile refuses what no honest archive holds.
 func TestHostile(t *testing.T) {
 	cut := packWith(t, codecXZ, tarOf(t, "x="+strings.Repeat("noise", 1000)))
+	packed := packWith(t, codecGzip, tarOf(t, "x="+fmt.Sprint(make([]int, 1000), rand.New(rand.NewPCG(1, 2)).Perm(1e5))))
 	bomb := packWith(t, codecZstd, append(tarOf(t, "x=1"), make([]byte, 200<<20)...))
 	long := tarOf(t, "x=1")
 	copy(long[124:], "77777777777\x00") // a size that the archive does not have
@@ -116,7 +119,9 @@ func TestHostile(t *testing.T) {
 		{"hard.tar", tarOf(t, "x => y", "y=1"), "does not come before"},
 		{"hard-out.tar", tarOf(t, "x => ../y"), "no path below the top"},
 		{"long.tar", long, "cut off"},
-		{"cut.txz", cut[:len(cut)/2], "not a valid"},
+		{"cut.txz", cut[:len(cut)/2], "not what its name says"},
+		{"cut", packed[:len(packed)/2], "not a valid"},
+		{"page.deb", []byte("<html>"), "not what its name says"},
 		{"bomb.tzst", bomb, "more than its bound"},
 		{"empty.deb", arOf("debian-binary", "2.0\n"), "no data.tar"},
 		{"nocontrol.deb", arOf("debian-binary", "2.0\n", "control.tar", string(tarOf(t, "x=1"))), "no control file"},

@@ -197,26 +197,31 @@ func (a *archiveFile) sniff(base string) (opener, error) {
 	if n, _ := a.at.ReadAt(volume[:], isoFirst*isoSector); n == len(volume) && string(volume[1:]) == "CD001" {
 		return openISO, nil
 	}
-	codec := codecOf(begin)
-	if codec == codecNone {
-		return nil, nil
+	if a.isPackedTar(codecOf(begin)) {
+		return openTar, nil
 	}
-	d, err := newDecoder(codec, a.reader(), a.size)
-	if err == nil {
-		defer d.Close()
-		begin, err = beginning(d, 512)
+	if archiveName.MatchString(base) { // damaged, or the error page of a server
+		return nil, badArchive(a.name, "is not what its name says")
 	}
-	switch {
-	case err != nil && tarName.MatchString(base):
-		return nil, fmt.Errorf("reading %q: %w", a.name, err) // a damaged archive is no boot file
-	case err != nil || !isTar(begin):
-		return nil, nil
-	}
-	return openTar, nil
+	return nil, nil
 }
 
-// tarName is how compressed tar archives are usually called.
-var tarName = regexp.MustCompile(`\.(tar\.[a-z0-9]+|tgz|txz|tzst)$`)
+// archiveName is how archives are usually called.
+var archiveName = regexp.MustCompile(`\.(tar\.[a-z0-9]+|tgz|txz|tzst|deb|rpm|iso)$`)
+
+// isPackedTar tells whether there is a tar archive in a compressed file.
+func (a *archiveFile) isPackedTar(c codec) bool {
+	if c == codecNone {
+		return false
+	}
+	d, err := newDecoder(c, a.reader(), a.size)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	begin, err := beginning(d, 512)
+	return err == nil && isTar(begin)
+}
 
 // beginning gives up to n bytes.
 func beginning(r io.Reader, n int) ([]byte, error) {
