@@ -23,6 +23,7 @@ type fatImage struct {
 	root     extent
 	rootAt   uint32 // first cluster of the root directory, with 32 bits
 	steps    int
+	seen     map[uint32]bool // directories by their first cluster: one that comes again would never end
 }
 
 // fatFile is one file or directory.
@@ -60,7 +61,7 @@ func openFAT(at io.ReaderAt, size int64) (*fatImage, error) {
 		per == 0 || per&(per-1) != 0 || reserved == 0 || copies == 0 || copies > 4 || length == 0 {
 		return nil, badArchive("", "not a FAT image")
 	}
-	f := &fatImage{at: at, size: min(size, total*sector), cluster: per * sector}
+	f := &fatImage{seen: map[uint32]bool{}, at: at, size: min(size, total*sector), cluster: per * sector}
 	f.root = extent{(reserved + copies*length) * sector, entries * 32}
 	f.data = f.root.off + (f.root.size+sector-1)/sector*sector
 	n := (f.size - f.data) / f.cluster
@@ -175,6 +176,10 @@ func (f *fatImage) directory(runs []extent, at string, depth int, fn func(fatFil
 		if !file.dir {
 			continue
 		}
+		if f.seen[file.first] {
+			return badArchive("", "a directory of the FAT image lies in itself, or in two others")
+		}
+		f.seen[file.first] = true
 		if err := f.directory(file.extents, file.name, depth+1, fn); err != nil {
 			return err
 		}

@@ -29,6 +29,8 @@ type isoImage struct {
 	rock bool           // Rock Ridge names and types
 	seen map[int64]bool // directories by their place: one that comes again would never end
 	dirs map[string]string
+	// continued counts names that go on elsewhere: each costs a read.
+	continued int
 }
 
 // extent is a run of bytes of the image.

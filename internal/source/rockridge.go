@@ -42,6 +42,9 @@ func (i *isoImage) rockRidge(b []byte) (rockRidge, error) {
 			return r, err
 		}
 		if b = nil; next.size > 0 {
+			if i.continued++; i.continued > maxMembers {
+				return r, badArchive("", "the ISO image has too many long names")
+			}
 			if next.size > isoSector {
 				return r, badArchive("", "a name in the ISO image is too long")
 			}
