@@ -17,6 +17,7 @@ func arrows() map[string][]string {
 	const catalog = "internal/catalog"
 	const trust, bootcheck = "internal/trust", "internal/bootcheck"
 	const upstream = "internal/upstream"
+	const hooks = "internal/hooks"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
@@ -27,14 +28,15 @@ func arrows() map[string][]string {
 		trust:           {"spec"},
 		bootcheck:       {"spec"},
 		config:          nil,
+		hooks:           nil,
 		catalog:         {"spec", ociindex, transport, config},
 		source:          {"spec", archive, ociindex, transport},
 		upstream:        {"spec"},
 		"pack":          {"spec", archive, bootcheck, ociindex, source, transport, trust, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
-		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog},
+		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog, hooks},
 		"cmd/nbpack":    {"spec", archive, bootcheck, ociindex, source, transport, trust, cli, "pack", "pack/index"},
-		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog},
+		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks},
 	}
 }
 
