@@ -28,10 +28,8 @@ func (v *verification) bundle(ctx context.Context, d ocispec.Descriptor, m *ocis
 		return fmt.Errorf("a bundle that cannot be used: %w", err)
 	}
 	signer := Signer{Form: FormBundle, Attachment: d.Digest}
-	if b.keyless() {
-		err = v.policy.certified(body, &signer)
-	} else {
-		err = v.byKey(s, &signer)
+	if err = v.byKey(s, &signer); err != nil && b.keyless() {
+		err = v.policy.certified(body, s, v.digest, &signer)
 	}
 	if err != nil {
 		return fmt.Errorf("a bundle: %w", err)
