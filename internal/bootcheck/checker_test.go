@@ -99,7 +99,10 @@ func TestFindings(t *testing.T) {
 	bare := grubFile()
 	bare.sbat = ""
 	unsignedKernel := join(peFile{machine: 0x8664, unsigned: true}.bytes(), nil)
-	copy(unsignedKernel[0x202:], "HdrS")
+	copy(unsignedKernel[0x202:0x700], bzImage("6.1.0-50-amd64")[0x202:])
+	mute := shimFile()
+	mute.loader = ""
+	memtest := bzImage("Memtest86+")
 	long := strings.Repeat("d", 105)
 	for name, tc := range map[string]struct {
 		change set
@@ -131,8 +134,11 @@ func TestFindings(t *testing.T) {
 		"ia32":                {change: set{"x.efi": ia32.bytes()}, want: []string{"efi-machine x.efi"}},
 		"ia32 by name":        {change: set{"bootia32.efi": ia32.bytes()}},
 		"unsigned":            {change: set{"grubx64.efi": unsigned.bytes()}, want: []string{"efi-unsigned grubx64.efi"}},
-		"unsigned kernel":     {change: set{"vmlinuz": unsignedKernel, "initrd.gz": nil}, want: []string{"efi-unsigned vmlinuz", "kernel-machine vmlinuz"}},
-		"unsigned, no shim":   {change: set{"vmlinuz": unsignedKernel, "initrd.gz": nil, "shimx64.efi": nil}, want: []string{"kernel-machine vmlinuz"}},
+		"unsigned kernel":     {change: set{"vmlinuz": unsignedKernel, "initrd.gz": nil}, want: []string{"efi-unsigned vmlinuz"}},
+		"unsigned, no shim":   {change: set{"vmlinuz": unsignedKernel, "initrd.gz": nil, "shimx64.efi": nil}},
+		"memtest":             {change: set{"vmlinuz": bzImage("6.1.0-49-amd64"), "memtest": memtest}, want: []string{"kernel-initrd initrd.gz", "kernel-unpaired vmlinuz"}},
+		"mute shim":           {change: set{"shimx64.efi": mute.bytes()}},
+		"mute shim alone":     {change: set{"shimx64.efi": mute.bytes(), "grubx64.efi": nil}, want: []string{"shim-alone shimx64.efi"}},
 		"no sbat":             {change: set{"grubx64.efi": bare.bytes()}, want: []string{"sbat-missing grubx64.efi"}},
 		"old sbat":            {change: set{"grubx64.efi": old.bytes()}, want: []string{"sbat-revoked grubx64.efi"}},
 		"old for its shim":    {change: set{"shimx64.efi": own.bytes()}, want: []string{"sbat-revoked grubx64.efi"}},

@@ -45,10 +45,12 @@ func parseKernel(head []byte) *kernel {
 	return nil
 }
 
+// parseBzImage takes Linux only: memdisk, memtest and iPXE have the same header,
+// and their names where Linux has a version.
 func parseBzImage(head []byte) *kernel {
 	k := &kernel{architecture: "386"}
 	if len(head) < 0x238 {
-		return k
+		return nil
 	}
 	if binary.LittleEndian.Uint16(head[0x236:])&1 != 0 { // XLF_KERNEL_64
 		k.architecture = "amd64"
@@ -57,6 +59,9 @@ func parseBzImage(head []byte) *kernel {
 	if at > 0x200 && at < len(head) {
 		text, _, _ := bytes.Cut(head[at:min(len(head), at+maxVersion+1)], []byte{0})
 		k.version = cutVersion(append(bytes.Clone(text), ' '))
+	}
+	if k.version == "" {
+		return nil
 	}
 	return k
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,13 +33,23 @@ var debian = []struct {
 // their names below debian-installer/ARCH.
 func netboot(t *testing.T, arch string, use func(h *tar.Header, name string, r io.Reader)) {
 	t.Helper()
+	packages(t, "debian-installer-12-netboot-"+arch, func(h *tar.Header, r io.Reader) {
+		if _, name, ok := strings.Cut(h.Name, "/text/debian-installer/"+arch+"/"); ok && name != "" {
+			use(h, name, r)
+		}
+	})
+}
+
+// packages hands the files of a Debian package to use; name may be a glob.
+func packages(t *testing.T, name string, use func(h *tar.Header, r io.Reader)) {
+	t.Helper()
 	dir := os.Getenv("NBPACK_TEST_DEBS")
 	if dir == "" {
-		t.Skip("NBPACK_TEST_DEBS does not name a directory with Debian's installer packages")
+		t.Skip("NBPACK_TEST_DEBS does not name a directory with Debian's packages")
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-"+arch+"_*.deb"))
+	found, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
 	if err != nil || len(found) == 0 {
-		t.Skipf("%s has no installer package for %s (%v)", dir, arch, err)
+		t.Skipf("%s has no package %s (%v)", dir, name, err)
 	}
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("no dpkg-deb")
@@ -62,9 +73,7 @@ func netboot(t *testing.T, arch string, use func(h *tar.Header, name string, r i
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, name, ok := strings.Cut(h.Name, "/text/debian-installer/"+arch+"/"); ok && name != "" {
-			use(h, name, in)
-		}
+		use(h, in)
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
@@ -108,6 +117,26 @@ func TestDebian(t *testing.T) {
 				t.Errorf("kernel and initrd were not compared")
 			}
 		})
+	}
+}
+
+// TestDebianOtherBuild puts the kernel of another build beside the installer's
+// initrd.
+func TestDebianOtherBuild(t *testing.T) {
+	c := New(Options{Platform: spec.Platform{OS: "linux", Architecture: "amd64"}})
+	netboot(t, "amd64", func(_ *tar.Header, name string, r io.Reader) {
+		if name == "initrd.gz" {
+			look(t, c, name, r)
+		}
+	})
+	packages(t, "linux-image-6.1.0-*-amd64", func(h *tar.Header, r io.Reader) {
+		if strings.HasPrefix(h.Name, "./boot/vmlinuz-") {
+			look(t, c, "linux", r)
+		}
+	})
+	got := rules(c.Findings(nil), false)
+	if want := []string{"kernel-initrd initrd.gz", "kernel-unpaired linux"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -43,14 +43,14 @@ func errorRules() []spec.Rule {
 		{ID: RuleInitrdDamaged, Summary: "an initrd can be unpacked to its end", Advice: "fetch the file again: it is cut off or damaged"},
 		{ID: RuleKernelMachine, Summary: "a set with kernels has one for its platform", Advice: "correct --platform, or pack the kernel of that architecture"},
 		{ID: RuleEntryMachine, Summary: "the entrypoints are programs for the platform", Advice: "correct --platform, or name another file as entrypoint"},
-		{ID: RuleShimLoader, Summary: "beside the shim that is the entrypoint lies the second stage that it asks for", Advice: "add the loader to the directory of shim, under the name that shim asks for"},
+		{ID: RuleShimLoader, Summary: "beside the shim that is the entrypoint lies the second stage that it names", Advice: "add the loader to the directory of shim, under the name that shim asks for"},
 	})
 }
 
 func warningRules() []spec.Rule {
 	return withSeverity(spec.SeverityWarning, []spec.Rule{
 		{ID: RuleKernelUnpaired, Summary: "where initrds have modules, every kernel finds its own in one of them", Advice: "leave the kernel out, or add the initrd that belongs to it"},
-		{ID: RuleShimAlone, Summary: "beside every other shim lies the second stage that it asks for, too", Advice: "leave this shim out, or add its loader beside it"},
+		{ID: RuleShimAlone, Summary: "beside every other shim lies its second stage, too; and beside one that does not show which, the usual one", Advice: "leave this shim out, or add its loader beside it"},
 		{ID: RuleEFIFormat, Summary: "a file named .efi is a whole EFI program", Advice: "fetch the file again: it may be cut off, or the error page of a server"},
 		{ID: RuleEFIMachine, Summary: "EFI programs are for the platform, or their name says for which machine they are", Advice: "leave the file out, or give it the name that its architecture has in UEFI"},
 		{ID: RuleEFIUnsigned, Summary: "EFI programs have an Authenticode signature, kernels too where there is a shim", Advice: "take the signed file of the distribution; machines with Secure Boot refuse this one"},

@@ -59,7 +59,7 @@ func (j *judge) shims() {
 			continue
 		}
 		rule := RuleShimAlone
-		if slices.Contains(j.entrypoints(), f.path) {
+		if slices.Contains(j.entrypoints(), f.path) && f.loader != "" {
 			rule = RuleShimLoader
 		}
 		if twin != "" {
