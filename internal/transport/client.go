@@ -35,6 +35,11 @@ type Options struct {
 	UserAgent string
 	// RegistriesConf is a registries.conf to use instead of the system's.
 	RegistriesConf string
+	// Mirrors are places that have the content of a registry too, by the
+	// "HOST[/PATH]" that references begin with, of which the longest counts. They
+	// are asked first, before those of registries.conf, and never written to.
+	// Each needs credentials of its own.
+	Mirrors map[string][]string
 	// Progress hears of bytes that go over the network. May be nil.
 	Progress Progress
 	// Log takes messages for a curious user: retries, fallbacks. May be nil.

@@ -47,6 +47,28 @@ type endpoint struct {
 // endpoints lists where named can be read, in the order to try: mirrors as
 // registries.conf allows them for a tag or a digest, the registry last.
 func (s *session) endpoints(named reference.Named) ([]*endpoint, error) {
+	configured, err := s.configured(named)
+	return append(s.mirrors(), configured...), err
+}
+
+// mirrors are those that the caller knows of.
+func (s *session) mirrors() []*endpoint {
+	best := ""
+	for prefix := range s.c.o.Mirrors {
+		if (s.ref.Name == prefix || strings.HasPrefix(s.ref.Name, prefix+"/")) && len(prefix) > len(best) {
+			best = prefix
+		}
+	}
+	var out []*endpoint
+	for _, m := range s.c.o.Mirrors[best] {
+		host, repo, _ := strings.Cut(m+strings.TrimPrefix(s.ref.Name, best), "/")
+		out = append(out, &endpoint{s: s, tries: mirrorTries, host: host, repo: repo, insecure: s.c.insecure(false)})
+	}
+	return out
+}
+
+// configured are the registry and what registries.conf says of it.
+func (s *session) configured(named reference.Named) ([]*endpoint, error) {
 	reg, err := s.findRegistry()
 	if err != nil {
 		return nil, err

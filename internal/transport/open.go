@@ -27,6 +27,8 @@ type Client struct {
 	// habits knows by host what became of requests for ranges (habit).
 	habits sync.Map
 
+	total counter
+
 	mu         sync.Mutex
 	transports map[transportKey]*http.Transport
 	schemes    map[string]string // by host, once an answer came
@@ -85,6 +87,11 @@ func (c *Client) Close() error {
 		t.CloseIdleConnections()
 	}
 	return c.storage.close()
+}
+
+// Usage gives the requests and bytes of everything that went through the client.
+func (c *Client) Usage() Usage {
+	return Usage{Requests: int(c.total.requests.Load()), Bytes: c.total.bytes.Load()}
 }
 
 // tempDir is where large temporary files go.

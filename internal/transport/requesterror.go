@@ -33,6 +33,21 @@ func (e *transferError) Hint() string {
 	return ""
 }
 
+// Unreachable tells that an error is about the way to a registry, or about its
+// state, and not about what was asked for: it may be gone the next time.
+func Unreachable(err error) bool {
+	var transfer *transferError
+	var status *StatusError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &status):
+		return passing(status.Code)
+	case errors.As(err, &transfer):
+		return !errors.As(err, &cert) && !errors.Is(err, http.ErrSchemeMismatch)
+	}
+	return errors.Is(err, errStalled)
+}
+
 // requestError describes a failed request with the URL where it failed, which
 // after redirects is not the one it began with.
 func requestError(req *http.Request, err error) error {

@@ -28,7 +28,7 @@ type transportKey struct {
 	insecure bool
 }
 
-// counter counts the traffic of one Source.
+// counter counts traffic: of one Source, or of a whole Client.
 type counter struct{ requests, bytes atomic.Int64 }
 
 // attempt travels with a request through http.Client and its redirects.
@@ -106,28 +106,36 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	counts := []*counter{&r.c.total}
 	if a.count != nil {
-		// Counted when it is on the wire, so a failed connect is no request.
-		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			WroteHeaders: func() { a.count.requests.Add(1) },
-		}))
+		counts = append(counts, a.count)
 	}
+	// Counted when it is on the wire, so a failed connect is no request.
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		WroteHeaders: func() {
+			for _, c := range counts {
+				c.requests.Add(1)
+			}
+		},
+	}))
 	resp, err := t.RoundTrip(req)
-	if err == nil && a.count != nil {
-		resp.Body = &countedBody{resp.Body, a.count}
+	if err == nil {
+		resp.Body = &countedBody{resp.Body, counts}
 	}
 	return resp, err
 }
 
 type countedBody struct {
 	io.ReadCloser
-	count *counter
+	counts []*counter
 }
 
 // Read implements io.Reader.
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.count.bytes.Add(int64(n))
+	for _, c := range b.counts {
+		c.bytes.Add(int64(n))
+	}
 	return n, err
 }
 
