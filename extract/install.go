@@ -79,6 +79,8 @@ type job struct {
 	next   *bootdir.Tree
 	top    ocispec.Descriptor
 	pin    bool
+	// dropped says that another reference of this run makes the same tree.
+	dropped bool
 }
 
 // moved says that the tree gets another manifest or form, be its files the same.

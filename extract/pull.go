@@ -62,6 +62,7 @@ type puller struct {
 	report  *Report
 	claimed map[string]string // live path → manifest digest of this run
 	sources []transport.Source
+	jobs    []*job                        // trees that may change
 	steps   []func(context.Context) error // what is left to do, tree by tree
 }
 
@@ -114,8 +115,13 @@ func (p *puller) consider(ctx context.Context, ref transport.Reference, src tran
 		t, next := &targets[i], base
 		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platformName()
 		next.Created = t.created
+		j := &job{src: src, meter: m, target: t, next: &next, top: top}
+		p.jobs = append(p.jobs, j)
 		p.steps = append(p.steps, func(ctx context.Context) error {
-			return p.install(ctx, &job{src: src, meter: m, target: t, next: &next, top: top})
+			if j.dropped {
+				return nil
+			}
+			return p.install(ctx, j)
 		})
 	}
 	return nil

@@ -108,9 +108,6 @@ type SyncError struct {
 
 // Error counts by kind; each failure was told of when it happened.
 func (e *SyncError) Error() string {
-	if len(e.Failures) == 1 {
-		return e.Failures[0].Message
-	}
 	counts := map[FailureKind]int{}
 	var kinds []string
 	for _, f := range e.Failures {
@@ -126,13 +123,15 @@ func (e *SyncError) Error() string {
 		}
 		what += fmt.Sprintf("%d %s", counts[FailureKind(k)], k)
 	}
-	return fmt.Sprintf("%d failures with %d references: %s; their trees stay as they were", len(e.Failures), e.Total, what)
+	return fmt.Sprintf("not all is up to date, of %d references failed: %s", e.Total, what)
 }
 
-// Hint is the advice of a single failure.
+// Hint is the first advice that a failure has.
 func (e *SyncError) Hint() string {
-	if len(e.Failures) == 1 {
-		return e.Failures[0].Advice
+	for _, f := range e.Failures {
+		if f.Advice != "" {
+			return f.Advice
+		}
 	}
 	return ""
 }

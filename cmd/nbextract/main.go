@@ -32,7 +32,7 @@ platform; 75 another run works on the directory; 130 interrupted.`,
   nbextract rollback -d /var/lib/tftpboot fedora/42/amd64`,
 	}
 	cmd.AddCommand(
-		pullCommand(env), listCommand(env), fetchCommand(env),
+		pullCommand(env), syncCommand(env), listCommand(env), fetchCommand(env),
 		statusCommand(env), verifyCommand(env),
 		rollbackCommand(env), unpinCommand(env), pruneCommand(env),
 	)

@@ -1,0 +1,193 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+)
+
+// records gives the trees as they are recorded now.
+func (s *syncRun) records() (*inventory, error) {
+	now := s.have
+	if s.report.Changed > 0 && !s.opts.DryRun {
+		now = &inventory{dir: s.boot}
+	}
+	return now, now.load()
+}
+
+// tell adds to the report what the records know, and warns of references that
+// have stood still for too long.
+func (s *syncRun) tell(context.Context) error {
+	records, err := s.records()
+	if err != nil {
+		return err
+	}
+	owner := map[string]*item{}
+	for _, it := range s.ready() {
+		for live := range it.puller.claimed {
+			owner[live] = it
+		}
+	}
+	for i := range s.report.Trees {
+		t := &s.report.Trees[i]
+		if rec := records.live[t.Path]; rec != nil && t.Destination == s.dir {
+			t.Created = rec.Created
+		}
+		it := owner[t.Path]
+		if it == nil || t.Destination != s.dir || it.entry.MaxAge == nil {
+			continue
+		}
+		st := s.state.reference(it.key(), s.cat.Name)
+		since := st.standsSince(t.Created)
+		if s.opts.Now().Sub(since) <= time.Duration(*it.entry.MaxAge) {
+			continue
+		}
+		s.report.Stale = append(s.report.Stale, StaleTree{s.dir, t.Path, t.Reference, since.UTC()})
+		s.opts.warnf("%s has named the same image since %s, longer than max-age allows", it.name(), since.UTC().Format("2006-01-02"))
+	}
+	return nil
+}
+
+// retain looks for trees that this catalogue made and names no longer, and
+// removes them if it may.
+func (s *syncRun) retain(ctx context.Context) error {
+	records, err := s.records()
+	if err != nil {
+		return err
+	}
+	left, total := s.leftTrees(records)
+	if s.partial && len(left) > 0 {
+		s.opts.logf("not all entries could be resolved, so no tree counts as having left the catalogue")
+		return nil
+	}
+	now := s.opts.Now().UTC()
+	for live := range s.state.Left {
+		if t := records.live[live]; t == nil || t.Catalog == s.cat.Name && !contains(left, live) {
+			delete(s.state.Left, live)
+		}
+	}
+	for _, t := range left {
+		if s.state.Left[t.Live].IsZero() {
+			s.state.Left[t.Live] = now
+		}
+	}
+	may := s.mayRemove(ctx, len(left), total)
+	for _, t := range left {
+		l := LeftTree{Destination: s.dir, Path: t.Live, Reference: t.Reference, Since: s.state.Left[t.Live]}
+		l.Reason = s.spared(&t, l.Since, may)
+		if l.Reason == "" {
+			if err := s.retire(ctx, &t); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				l.Reason = err.Error()
+			}
+		}
+		l.Removed = l.Reason == ""
+		s.report.Left = append(s.report.Left, l)
+	}
+	return nil
+}
+
+func contains(trees []bootdir.Tree, live string) bool {
+	for _, t := range trees {
+		if t.Live == live {
+			return true
+		}
+	}
+	return false
+}
+
+// leftTrees lists the trees of this catalogue that no item wants, and counts all
+// of its trees. A reference that failed keeps what it has made.
+func (s *syncRun) leftTrees(records *inventory) (left []bootdir.Tree, total int) {
+	wanted, kept := map[string]bool{}, map[string]bool{}
+	for _, it := range s.items {
+		if it.puller != nil {
+			for live := range it.puller.claimed {
+				wanted[live] = true
+			}
+		}
+		if it.failed {
+			kept[it.key()] = true
+		}
+	}
+	all, err := s.boot.Trees() // in their order
+	if err != nil {
+		return nil, 0
+	}
+	for _, t := range all {
+		if t.Catalog != s.cat.Name {
+			continue
+		}
+		total++
+		key := t.Reference
+		if t.Release != "" {
+			key += " " + t.Release
+		}
+		if !wanted[t.Live] && !kept[key] {
+			left = append(left, t)
+		}
+	}
+	return left, total
+}
+
+// mayRemove decides for the whole run: a registry that lists nothing, or a
+// catalogue that lost half of its lines, must not empty a boot server.
+func (s *syncRun) mayRemove(ctx context.Context, left, total int) bool {
+	if left == 0 || !s.cat.Prune && !s.opts.Prune {
+		return false
+	}
+	share := s.cat.PruneShare.Or(defaultPruneShare)
+	if s.opts.Force || left*100 <= total*int(share) {
+		return true
+	}
+	s.fail(ctx, nil, &retentionError{fmt.Errorf("%d of the %d trees of this catalogue left it, more than %d%%, so none is removed", left, total, share)})
+	return false
+}
+
+// retentionError is a doubt about the catalogue.
+type retentionError struct{ error }
+
+func (e *retentionError) ExitCode() int { return 1 }
+func (e *retentionError) Hint() string {
+	return "if that is meant, run once with --prune --force"
+}
+
+// spared gives the reason why a tree that left the catalogue stays for now.
+func (s *syncRun) spared(t *bootdir.Tree, since time.Time, may bool) string {
+	grace := s.cat.Grace.Or(bootdir.DefaultGrace)
+	switch {
+	case t.Pinned:
+		return "it is pinned by a rollback"
+	case !s.cat.Prune && !s.opts.Prune:
+		return "sync --prune would remove it"
+	case !may:
+		return "too many left at once"
+	case s.opts.Now().Sub(since) < grace:
+		return "it is removed after " + since.Add(grace).Format("2006-01-02 15:04 MST")
+	}
+	return ""
+}
+
+// retire removes one tree. That the site keeps files in it is no failure.
+func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
+	if s.opts.DryRun {
+		return nil
+	}
+	err := s.boot.Retire(ctx, t.Live)
+	var occupied *bootdir.OccupiedError
+	switch {
+	case err == nil:
+		delete(s.state.Left, t.Live)
+		s.opts.logf("%s: removed, its reference %q left the catalogue", t.Live, t.Reference)
+	case errors.As(err, &occupied):
+		s.opts.warnf("%s: %v; %s", t.Live, err, occupied.Hint())
+	case ctx.Err() == nil:
+		s.fail(ctx, nil, err)
+	}
+	return err
+}

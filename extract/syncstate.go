@@ -1,0 +1,171 @@
+package extract
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// stateNote is where a boot directory keeps its SyncState.
+const stateNote = "sync.json"
+
+// stateVersion changes when an older program must not read what is written.
+const stateVersion = 1
+
+// SyncState is what runs over catalogues remember of one boot directory. It saves
+// questions and dates failures; trees do not depend on it.
+type SyncState struct {
+	Version int `json:"version"`
+	// Runs are the last runs, by the name of the catalogue.
+	Runs map[string]RunState `json:"runs"`
+	// References are by reference, and release where there is one.
+	References map[string]*ReferenceState `json:"references"`
+	// Left says since when trees, by live path, are not in their catalogue.
+	Left map[string]time.Time `json:"left,omitempty"`
+	// Children are tags that belong to an index, by repository and tag.
+	Children map[string]map[string]childState `json:"children,omitempty"`
+	// Indexes are catalog indexes, by reference.
+	Indexes map[string]indexState `json:"indexes,omitempty"`
+}
+
+// RunState tells of the runs of one catalogue.
+type RunState struct {
+	Last      time.Time `json:"last"`
+	Succeeded time.Time `json:"succeeded,omitzero"` // the last one in which nothing failed
+}
+
+// ReferenceState is what is known of one reference.
+type ReferenceState struct {
+	Catalog      string      `json:"catalog"`
+	Digest       string      `json:"digest,omitempty"` // that it named last
+	Moved        time.Time   `json:"moved,omitzero"`   // when it was first seen to name that
+	Moves        int         `json:"moves,omitempty"`  // how often it was seen to name another
+	Tried        time.Time   `json:"tried"`
+	Succeeded    time.Time   `json:"succeeded,omitzero"`
+	FailingSince time.Time   `json:"failing_since,omitzero"`
+	Kind         FailureKind `json:"kind,omitempty"`
+	Error        string      `json:"error,omitempty"`
+	Skip         string      `json:"skip,omitempty"`     // why it is not laid out
+	Question     string      `json:"question,omitempty"` // that Skip answers
+	// Twin is the reference that makes the same tree, while it names TwinDigest.
+	Twin       string `json:"twin,omitempty"`
+	TwinDigest string `json:"twin_digest,omitempty"`
+}
+
+// childState is a tag that its manifest says to be a child.
+type childState struct {
+	Index   string    `json:"index"`        // tag of the index; empty for none
+	Digest  string    `json:"index_digest"` // that it named then
+	Checked time.Time `json:"checked"`
+}
+
+// indexState is what a catalog index held.
+type indexState struct {
+	Digest   string                 `json:"digest"`
+	Releases map[string]releaseDesc `json:"releases"`
+}
+
+type releaseDesc struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+func describeRelease(d ocispec.Descriptor) releaseDesc {
+	return releaseDesc{d.MediaType, d.Digest.String(), d.Size}
+}
+
+// ReadSyncState gives what the runs over a boot directory remember. It takes no
+// lock; where nothing is remembered, the state is empty.
+func ReadSyncState(dir string) (*SyncState, error) {
+	d, err := bootdir.View(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return readState(d)
+}
+
+func readState(d *bootdir.Dir) (*SyncState, error) {
+	s := &SyncState{}
+	found, err := d.Note(stateNote, s)
+	if err != nil {
+		return nil, err
+	}
+	if found && s.Version != stateVersion {
+		return nil, fmt.Errorf("%q of boot directory %q has version %d, this program knows %d", stateNote, d.Path(), s.Version, stateVersion)
+	}
+	s.Version = stateVersion
+	if s.Runs == nil {
+		s.Runs = map[string]RunState{}
+	}
+	if s.References == nil {
+		s.References = map[string]*ReferenceState{}
+	}
+	if s.Left == nil {
+		s.Left = map[string]time.Time{}
+	}
+	if s.Children == nil {
+		s.Children = map[string]map[string]childState{}
+	}
+	if s.Indexes == nil {
+		s.Indexes = map[string]indexState{}
+	}
+	return s, nil
+}
+
+// reference gives the state of a reference, and makes it.
+func (s *SyncState) reference(key, catalog string) *ReferenceState {
+	r := s.References[key]
+	if r == nil {
+		r = &ReferenceState{}
+		s.References[key] = r
+	}
+	r.Catalog = catalog
+	return r
+}
+
+// sees notes what a reference names.
+func (r *ReferenceState) sees(digest string, now time.Time) {
+	if r.Digest == digest {
+		return
+	}
+	if r.Digest != "" {
+		r.Moves++
+	}
+	r.Digest, r.Moved, r.Skip, r.Question, r.Twin, r.TwinDigest = digest, now, "", "", "", ""
+}
+
+// succeeded and failed note how an attempt ended.
+func (r *ReferenceState) succeeded(now time.Time) {
+	r.Tried, r.Succeeded = now, now
+	r.FailingSince, r.Kind, r.Error = time.Time{}, "", ""
+}
+
+func (r *ReferenceState) failed(f *Failure, now time.Time) {
+	r.Tried, r.Kind, r.Error = now, f.Kind, f.Message
+	if r.FailingSince.IsZero() {
+		r.FailingSince = now
+	}
+	f.Since = r.FailingSince
+}
+
+// standsSince says how long a reference has named the same: since it was seen to
+// move, else since its image was made, if that is known.
+func (r *ReferenceState) standsSince(created *time.Time) time.Time {
+	if r.Moves == 0 && created != nil && created.Before(r.Moved) {
+		return *created
+	}
+	return r.Moved
+}
+
+// forget drops what is known of references that a catalogue names no longer.
+func (s *SyncState) forget(catalog string, named map[string]bool) {
+	for key, r := range s.References {
+		if r.Catalog == catalog && !named[key] {
+			delete(s.References, key)
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+)
+
+// resolveAll asks what every reference names now.
+func (s *syncRun) resolveAll(ctx context.Context) error {
+	var list []asking
+	for _, it := range s.items {
+		if it.release == "" {
+			list = append(list, asking{it.answer, it.entry, it.ref})
+		}
+	}
+	return s.askAll(ctx, list)
+}
+
+// considerAll finds out which trees follow from the answers.
+func (s *syncRun) considerAll(ctx context.Context) error {
+	for _, it := range s.items {
+		err := s.consider(ctx, it)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			s.fail(ctx, it, err)
+		}
+	}
+	return nil
+}
+
+func (s *syncRun) consider(ctx context.Context, it *item) error {
+	a := it.answer
+	if it.release == "" {
+		it.top = a.top
+	}
+	if a.err != nil {
+		var gone *transport.NotFoundError
+		if it.found && errors.As(a.err, &gone) {
+			s.skip(it, "the tag went away in this moment")
+			return nil
+		}
+		return a.err
+	}
+	st := s.state.reference(it.key(), s.cat.Name)
+	st.sees(it.top.Digest.String(), s.opts.Now().UTC())
+	if reason := s.knownSkip(it, st); reason != "" {
+		s.skip(it, reason)
+		return nil
+	}
+	it.puller = &puller{dir: s.boot, have: s.have, opts: it.opts, report: &Report{}, claimed: map[string]string{}}
+	err := it.puller.consider(ctx, it.ref, a.src, a.meter, it.top)
+	if reason := passOver(err); it.found && reason != "" {
+		st.Skip, st.Question, st.Twin = reason, it.question(), ""
+		s.skip(it, reason)
+		return nil
+	}
+	if err != nil {
+		s.breaker.note(it.ref.Host(), err)
+	}
+	return err
+}
+
+// knownSkip tells why an item was passed over the last time, if that holds still.
+func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
+	if st.Skip == "" || st.Question != it.question() {
+		return ""
+	}
+	if st.Twin == "" {
+		if it.found {
+			return st.Skip
+		}
+		return ""
+	}
+	for _, other := range s.items {
+		if other == it {
+			return "" // the order of the catalogue is another one now
+		}
+		if other.key() == st.Twin && other.top.Digest.String() == st.TwinDigest && !other.failed {
+			return st.Skip
+		}
+	}
+	return ""
+}
+
+// passOver gives the reason why what a pattern has found is not for this boot
+// server, empty if it is, or if that is not known.
+func passOver(err error) string {
+	var platform *PlatformError
+	var refusal *spec.Refusal
+	switch {
+	case errors.As(err, &platform) && !platform.Several:
+		return platform.Error()
+	case errors.As(err, &refusal) && refusal.Rule == spec.RuleBootTree:
+		return refusal.Reason
+	}
+	return ""
+}
+
+func (s *syncRun) skip(it *item, reason string) {
+	it.skipped = true
+	s.state.reference(it.key(), s.cat.Name).succeeded(s.opts.Now().UTC())
+	s.report.Skipped = append(s.report.Skipped, Skipped{s.dir, it.ref.String(), it.release, reason})
+}
+
+// refuseClashes makes one tree of references that want the same at one path, and
+// refuses all that want different things there, or one inside another: which of
+// them is meant is not for us to guess, so nothing there is touched.
+func (s *syncRun) refuseClashes(ctx context.Context) error {
+	owners := map[string]*item{}
+	clash := map[*item]error{}
+	for _, it := range s.items {
+		if it.puller == nil || it.failed {
+			continue
+		}
+		twin, all := (*item)(nil), true
+		for live, digest := range it.puller.claimed {
+			other := owners[live]
+			if other == nil {
+				owners[live], all = it, false
+			} else if have := other.puller.claimed[live]; have == digest {
+				twin = other
+				it.drop(live)
+			} else {
+				err := clashError("%s and %s both belong at %q, with the manifests %s and %s", other.name(), it.name(), live, have, digest)
+				clash[other], clash[it], all = err, err, false
+			}
+		}
+		if twin != nil && all {
+			st := s.state.reference(it.key(), s.cat.Name)
+			st.Twin, st.TwinDigest, st.Question = twin.key(), twin.top.Digest.String(), it.question()
+			st.Skip = "the same tree as " + twin.name()
+			s.skip(it, st.Skip)
+		}
+	}
+	for live, it := range owners {
+		for dir := path.Dir(live); live != bootdir.FlatLive; dir = path.Dir(dir) {
+			if other := owners[dir]; other != nil {
+				err := clashError("%s belongs at %q, which lies inside %q of %s", it.name(), live, dir, other.name())
+				clash[other], clash[it] = err, err
+			}
+			if dir == bootdir.FlatLive {
+				break
+			}
+		}
+	}
+	for _, it := range s.items {
+		if err := clash[it]; err != nil && !it.skipped {
+			s.fail(ctx, it, err)
+		}
+	}
+	return nil
+}
+
+func clashError(format string, args ...any) error {
+	return &usageError{msg: fmt.Sprintf(format, args...), hint: "give them paths of their own with layout or set"}
+}
+
+// drop leaves a live path to another item.
+func (it *item) drop(live string) {
+	for _, j := range it.puller.jobs {
+		if j.next.Live == live {
+			j.dropped = true
+		}
+	}
+}
+
+// checkSpace asks for room for all that is going to change, before the first
+// byte of it is fetched: a disk that is full half way would leave some trees old.
+func (s *syncRun) checkSpace(ctx context.Context) error {
+	var jobs []*job
+	for _, it := range s.ready() {
+		for _, j := range it.puller.jobs {
+			if cur, err := s.have.at(j.next.Live); err != nil {
+				return err
+			} else if !j.dropped && (cur == nil || cur.Digest != j.next.Digest) {
+				jobs = append(jobs, j)
+			}
+		}
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	known, err := indexLayers(s.boot)
+	if err != nil {
+		return err
+	}
+	// If it fits even where nothing can be reused, nothing more has to be known.
+	if s.boot.Space(spaceFor(jobs, known, nil), int64(len(jobs))) == nil {
+		return nil
+	}
+	reuse := map[*job]int64{}
+	for _, j := range jobs {
+		in := newIntake(j.src, j.target, known, nowhere{}, nil)
+		if err := in.findSums(ctx); err != nil {
+			return nil // its own turn will tell
+		}
+		for _, sum := range in.sums {
+			if s.boot.Holds(sum) {
+				reuse[j] += known.sizes[sum]
+			}
+		}
+	}
+	err = s.boot.Space(spaceFor(jobs, known, reuse), int64(len(jobs)))
+	if err == nil {
+		return nil
+	}
+	s.fail(ctx, nil, fmt.Errorf("no room for the %d trees that are to change, so none is begun: %w", len(jobs), err))
+	for _, it := range s.ready() {
+		if slices.ContainsFunc(it.puller.jobs, func(j *job) bool { return slices.Contains(jobs, j) }) {
+			it.failed = true
+			s.state.reference(it.key(), s.cat.Name).failed(newFailure(err), s.opts.Now().UTC())
+		}
+	}
+	return nil
+}
+
+// spaceFor adds up what layers unpack to that are not there, each once, without
+// what is known to be reused.
+func spaceFor(jobs []*job, known layerIndex, reuse map[*job]int64) int64 {
+	var total int64
+	seen := map[string]bool{}
+	for _, j := range jobs {
+		var bytes int64
+		for i, l := range j.target.layers {
+			name := j.target.manifest.Layers[i].Digest.String()
+			if _, there := l.recorded(known); there || seen[name] {
+				continue
+			}
+			seen[name] = true
+			if bytes += l.space(); bytes < 0 {
+				return math.MaxInt64
+			}
+		}
+		if total += max(bytes-reuse[j], 0); total < 0 {
+			return math.MaxInt64
+		}
+	}
+	return total
+}
+
+// ready lists the items that nothing speaks against.
+func (s *syncRun) ready() []*item {
+	var items []*item
+	for _, it := range s.items {
+		if it.puller != nil && !it.failed && !it.skipped {
+			items = append(items, it)
+		}
+	}
+	return items
+}
+
+// install brings one tree after another up to date.
+func (s *syncRun) install(ctx context.Context) error {
+	for _, it := range s.ready() {
+		for _, step := range it.puller.steps {
+			err := error(nil)
+			if len(it.puller.jobs) > 0 {
+				err = s.breaker.open(it.ref.Host())
+			}
+			if err == nil {
+				err = step(ctx)
+				s.breaker.note(it.ref.Host(), err)
+			}
+			if ctx.Err() != nil {
+				s.collect(it)
+				return ctx.Err()
+			}
+			if err != nil {
+				s.fail(ctx, it, err)
+			}
+		}
+		s.collect(it)
+		if !it.failed {
+			s.state.reference(it.key(), s.cat.Name).succeeded(s.opts.Now().UTC())
+		}
+	}
+	return nil
+}
+
+// collect takes over the reports of an item's trees.
+func (s *syncRun) collect(it *item) {
+	for _, t := range it.puller.report.Trees {
+		if t.Changed {
+			s.report.Changed++
+		} else {
+			s.report.Unchanged++
+		}
+		s.report.Trees = append(s.report.Trees, SyncTree{
+			TreeReport: t, Destination: s.dir, Release: it.release, Moved: s.state.reference(it.key(), s.cat.Name).Moved,
+		})
+	}
+}
