@@ -17,6 +17,9 @@ func (p *Plan) arrange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, e := range t {
+		e.VerifiedBy = p.vouchers(e)
+	}
 	if p.Format == FormatFile {
 		return p.arrangeFiles(ctx, t)
 	}
@@ -44,7 +47,11 @@ func (p *Plan) arrange(ctx context.Context) error {
 	} else {
 		t.drop(links) // they are written last
 	}
+	if err := p.addVersion(t); err != nil {
+		return err
+	}
 	p.label(entrypoints)
+	maps.Copy(p.Annotations, p.verifiedLabels(t.sorted()))
 	p.remarks(entrypoints)
 	if err := p.layer(t, links); err != nil {
 		return err

@@ -186,12 +186,13 @@ func TestChecksums(t *testing.T) {
 		{"wrong", strings.Replace(good, sum("a"), sum("x"), 1), nil, sum("x")},
 		{"unlisted", sum("a") + "  a\n", nil, "not in the checksum file"},
 		{"missing", good + sum("x") + "  x\n", nil, "no source holds"},
-		{"no list", "SHA256 (a) = " + sum("a") + "\n", nil, "sha256sum"},
+		{"BSD", "SHA256 (a) = " + sum("a") + "\nSHA256 (d/b) = " + sum("b") + "\n", nil, ""},
+		{"no list", "a: " + sum("a") + "\n", nil, "sha256sum"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := writeTree(t, t.TempDir(), "a=a", "d/b=b", "SHA256SUM="+tc.list)
 			o := amd64(dir)
-			o.Checksums = filepath.Join(dir, "SHA256SUM")
+			o.Checksums = []string{filepath.Join(dir, "SHA256SUM")}
 			if tc.set != nil {
 				tc.set(&o)
 			}

@@ -29,7 +29,7 @@ func lintDir(ctx context.Context, dir string, o Options) ([]spec.Violation, erro
 	o.Sources = []string{dir}
 	sums := filepath.Join(dir, spec.SumsName)
 	if info, err := os.Lstat(sums); err == nil && info.Mode().IsRegular() {
-		o.Checksums = sums
+		o.Checksums = []string{sums}
 	}
 	plan, err := Scan(ctx, o)
 	if err != nil {

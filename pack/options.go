@@ -61,10 +61,24 @@ type Options struct {
 	// ModTime is the time of every entry and of the image, by custom from
 	// SOURCE_DATE_EPOCH. Nil: entries are of 1970 and the image has no time.
 	ModTime *time.Time
-	// Checksums is a file as sha256sum writes it, which must list every packed
-	// file by the name that the sources give, and nothing that is missing. It
-	// is not packed itself. Empty: nothing to compare with.
-	Checksums string
+	// Checksums are files, or URLs, that the packed files are compared with while
+	// they are packed, by the names that the sources give. They are not packed
+	// themselves. A plain list on disk that nobody signed, as sha256sum writes it,
+	// must list every packed file, and nothing that is missing. Of what a publisher
+	// says (see package upstream), and of lists from web servers, what applies
+	// must be right: to files, and to sources that are files as a whole.
+	Checksums []string
+	// Keyrings are files with OpenPGP keys. With them all Checksums have to be
+	// rooted in a signature by one of the keys.
+	Keyrings []string
+	// RequireVerified refuses files that no publisher's checksum is known of.
+	RequireVerified bool
+	// VersionFile says whether the payload gets a file VERSION that tells where
+	// the files come from and who vouches for them. Nil: if anybody does.
+	VersionFile *bool
+	// Pins are the SHA-256, in hex, that source files must have, by their names in
+	// Sources. URLs and images have pins in their names.
+	Pins map[string]string
 
 	// Client opens sources that are images. Nil: they are refused.
 	Client *transport.Client

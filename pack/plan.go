@@ -34,9 +34,9 @@ type Plan struct {
 	Notes []string      `json:"notes,omitempty"`
 
 	options Options
-	set     *source.Set       // nil once closed
-	nodes   []source.Entry    // what the sources hold
-	sums    map[string]string // expected SHA-256 by name in the sources; nil: none
+	set     *source.Set    // nil once closed
+	nodes   []source.Entry // what the sources hold
+	verify  *verification
 }
 
 // PlanLayer is one layer of the payload.
@@ -59,6 +59,8 @@ type Entry struct {
 	Size   int64          `json:"size,omitempty"`   // bytes of a file
 	Target string         `json:"target,omitempty"` // of a link, as written
 	Source string         `json:"source,omitempty"` // where it lies: a path, or ARCHIVE:/PATH; empty if made up here
+	// VerifiedBy names the publishers' lists that the file has to agree with.
+	VerifiedBy []string `json:"verifiedBy,omitempty"`
 
 	node     *source.Entry // where it comes from; nil if made up here
 	flatFrom string        // its path before Options.Flatten

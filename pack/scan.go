@@ -24,15 +24,15 @@ func Scan(ctx context.Context, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums, err := readChecksums(o.Checksums)
+	v, err := readChecksums(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
-	set, err := openSources(ctx, &o, f)
+	set, err := openSources(ctx, &o, f, v)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPlan(ctx, o, f, set, sums)
+	p, err := newPlan(ctx, o, f, set, v)
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
 	}
@@ -40,9 +40,12 @@ func Scan(ctx context.Context, o Options) (*Plan, error) {
 }
 
 // newPlan plans what to make of the sources.
-func newPlan(ctx context.Context, o Options, f *filter, set *source.Set, sums map[string]string) (*Plan, error) {
+func newPlan(ctx context.Context, o Options, f *filter, set *source.Set, v *verification) (*Plan, error) {
 	nodes := set.Entries()
-	if err := checkFound(nodes, sums, f); err != nil {
+	if err := checkFound(nodes, f); err != nil {
+		return nil, err
+	}
+	if err := v.check(&o, set, f); err != nil {
 		return nil, err
 	}
 	if err := deduce(ctx, &o, set); err != nil {
@@ -51,7 +54,7 @@ func newPlan(ctx context.Context, o Options, f *filter, set *source.Set, sums ma
 	p := &Plan{
 		Format: o.Format, Platform: o.Platform.String(), Compression: o.Compression, Created: o.ModTime,
 		OSName: o.OSName, OSVersion: o.OSVersion, Facts: set.Facts(), Notes: set.Notes(),
-		options: o, set: set, nodes: nodes, sums: sums,
+		options: o, set: set, nodes: nodes, verify: v,
 	}
 	return p, p.arrange(ctx)
 }
@@ -97,9 +100,8 @@ func checkKeys(o *Options) error {
 	return nil
 }
 
-// checkFound refuses sources without a file, globs that find nothing, and
-// checksums that do not fit.
-func checkFound(nodes []source.Entry, sums map[string]string, f *filter) error {
+// checkFound refuses sources without a file, and globs that find nothing.
+func checkFound(nodes []source.Entry, f *filter) error {
 	names := make([]string, 0, len(nodes))
 	files := 0
 	for _, n := range nodes {
@@ -114,7 +116,7 @@ func checkFound(nodes []source.Entry, sums map[string]string, f *filter) error {
 	if files == 0 {
 		return refuse(ruleSourceEmpty, "", "check the sources, --include and --exclude", "the sources hold no file to pack")
 	}
-	return checkListed(sums, nodes, f)
+	return nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

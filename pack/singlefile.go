@@ -109,6 +109,7 @@ func (p *Plan) singleFiles() []planned {
 			artifactType: spec.FileArtifactType, title: l.Title,
 			annotations: maps.Clone(p.Annotations), layers: []PlanLayer{l},
 		}
+		maps.Copy(one.annotations, p.verifiedLabels([]*Entry{&l.Entries[0]}))
 		if l.DiskType != "" {
 			one.annotations[spec.AnnotationDiskType] = l.DiskType
 		}

@@ -92,7 +92,7 @@ func TestSingleFileRefusals(t *testing.T) {
 		{"missing", "no source", 4, []string{"vmlinuz"}, func(o *Options) { o.Sources[0] += "x" }},
 		{"no qcow2", "qcow2", 3, []string{"a.qcow2"}, nil},
 		{"wrong checksum", "checksum file", 3, []string{"vmlinuz=k"}, func(o *Options) {
-			o.Checksums = filepath.Join(writeTree(t, t.TempDir(), "sums="+strings.Repeat("0", 64)+"  vmlinuz\n"), "sums")
+			o.Checksums = []string{filepath.Join(writeTree(t, t.TempDir(), "sums="+strings.Repeat("0", 64)+"  vmlinuz\n"), "sums")}
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -2,14 +2,12 @@ package pack
 
 import (
 	"context"
-	"fmt"
-	"os"
 
 	"github.com/nbpack/nbpack/internal/source"
 )
 
 // openSources looks at all sources, for what the filter lets through.
-func openSources(ctx context.Context, o *Options, f *filter) (*source.Set, error) {
+func openSources(ctx context.Context, o *Options, f *filter, v *verification) (*source.Set, error) {
 	so := source.Options{
 		Sources:  o.Sources,
 		Plain:    o.Format == FormatFile,
@@ -19,13 +17,10 @@ func openSources(ctx context.Context, o *Options, f *filter) (*source.Set, error
 		Platform: o.Platform,
 		Client:   o.Client, PlainHTTP: o.PlainHTTP, TempDir: o.TempDir,
 		Log: o.Log, Progress: o.Progress,
+		Pins: o.Pins, Skip: v.skip,
 	}
-	if o.Checksums != "" {
-		info, err := os.Stat(o.Checksums)
-		if err != nil {
-			return nil, fmt.Errorf("looking at the checksum file: %w", err)
-		}
-		so.Skip = info
+	if len(v.lists) > 0 || o.VersionFile != nil && *o.VersionFile {
+		so.Admit = v.admit
 	}
 	return source.Open(ctx, so)
 }

@@ -37,8 +37,20 @@ const (
 	AnnotationFileTableDigest = LabelPrefix + "filetable.digest"
 )
 
+// Annotations of a manifest that tell what its producer compared the files with.
+const (
+	// AnnotationVerifiedBy names the publishers' lists of checksums, parted by ", ":
+	// NAME@sha256:HEX, and " openpgp:FINGERPRINT" of who signed it, if anybody did.
+	AnnotationVerifiedBy = LabelPrefix + "verified-by"
+	// AnnotationVerifiedFiles is how many files they cover, as in 12/14.
+	AnnotationVerifiedFiles = LabelPrefix + "verified-files"
+)
+
 // SumsName is the path of the checksum list, at the top of the tree.
 const SumsName = "SHA256SUM"
+
+// VersionName is the path of the file that tells where the others come from.
+const VersionName = "VERSION"
 
 // EntryLink names the link that lies beside the file that a label names.
 type EntryLink struct {

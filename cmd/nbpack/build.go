@@ -54,6 +54,22 @@ slash is matched from the top, one without matches a file or directory of that
 name anywhere. What matches a directory holds for all that is in it. --exclude
 wins over --include.
 
+--checksums compares the files while they are packed, with any number of
+  FILE                   a plain list as sha256sum writes it that nobody signed:
+                         made for this tree, it has to list exactly what is packed
+  .treeinfo              what a publisher says: a file that it names has to agree,
+                         others are packed too, unless --require-verified is given
+  SHA256SUMS SHA256SUMS.gpg
+                         a list and its detached signature (.gpg, .asc, .sig,
+                         .sign), or one that is signed in the clear, likewise
+  SHA256SUMS InRelease   a list, or the Packages of an archive, that a signed
+                         Release file names
+  https://…              any of these on a web server
+With --keyring nothing counts that is not rooted in a signature by one of its keys.
+A list may also name a SOURCE itself: an archive, a package, an ISO image. Of what
+publishers' lists cover, the annotation org.pulpproject.netboot.verified-by tells,
+and a file VERSION in the boot tree, see --version-file.
+
 Names are matched by --include, --exclude, --checksums and --rename as the
 sources have them; the entrypoint flags use the names after --rename.
 
@@ -121,6 +137,7 @@ type buildFlags struct {
 	dryRun      bool
 	json        bool
 	digestFile  string
+	versionFile bool
 	lint        string
 	index       bool
 	wrap        bool
@@ -155,7 +172,10 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.StringArrayVar(&o.Exclude, "exclude", nil, "leave out what matches `GLOB` (may be repeated)")
 	fs.StringArrayVar(&b.renames, "rename", nil, "`OLD=NEW`: give a file or directory another path; NEW . means the top (may be repeated)")
 	fs.BoolVar(&o.Flatten, "flatten", false, "put every file at the top, under its base name")
-	fs.StringVar(&o.Checksums, "checksums", "", "`FILE` as sha256sum writes it, which must list exactly what is packed; it is not packed itself")
+	fs.StringArrayVar(&o.Checksums, "checksums", nil, "`FILE|URL` with checksums, or a signature of one, that files are compared with while they are packed (may be repeated)")
+	fs.StringArrayVar(&o.Keyrings, "keyring", nil, "`FILE` with OpenPGP keys of publishers: all --checksums must be rooted in a signature by one of them (may be repeated)")
+	fs.BoolVar(&o.RequireVerified, "require-verified", false, "refuse files that no publisher's checksum is known of")
+	fs.BoolVar(&b.versionFile, "version-file", false, "add a file VERSION that tells where the files come from (default: if a publisher's checksums cover any)")
 	fs.StringVar(&b.format, "format", string(pack.FormatImage), "`image|artifact|file`: an image, an artifact of the files as they are, or one for a single file")
 	fs.StringVar(&o.DiskType, "disktype", "", "`qcow2|raw|kernel|ramdisk`: what a single file is, if its name and content do not tell")
 	fs.StringVar(&b.layers, "layers", "single", "`single|per-file`: one layer of an image, or one for each file")
@@ -210,10 +230,13 @@ func (b *buildFlags) parse(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "checksums", "os-name", "os-version", "disktype", "digest-file", "sign-key"} {
+	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "os-name", "os-version", "disktype", "digest-file", "sign-key"} {
 		if f := cmd.Flag(flag); f.Changed && f.Value.String() == "" {
 			return cli.Usage("--%s is empty", flag)
 		}
+	}
+	if cmd.Flag("version-file").Changed {
+		o.VersionFile = &b.versionFile
 	}
 	o.ModTime, err = cli.SourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
 	return err

@@ -86,6 +86,9 @@ func printPlan(env *cli.Env, plan *pack.Plan, asJSON bool) error {
 				if l.DiskType != "" {
 					fmt.Fprintf(&out, " (%s)", l.DiskType)
 				}
+				if len(e.VerifiedBy) > 0 {
+					fmt.Fprintf(&out, " (verified by %s)", strings.Join(e.VerifiedBy, ", "))
+				}
 				out.WriteByte('\n')
 			}
 		}

@@ -161,7 +161,7 @@ func (s *Set) walk(ctx context.Context, root *os.Root, name string) ([]Entry, er
 		if err != nil {
 			return fmt.Errorf("looking at %q: %w", disk, err)
 		}
-		if !s.o.take(rel) || s.o.Skip != nil && os.SameFile(s.o.Skip, info) {
+		if !s.o.take(rel) || s.o.skip(info) {
 			return nil
 		}
 		if len(entries) >= spec.MaxEntries {

@@ -152,7 +152,7 @@ func (s *Set) read(ctx context.Context, o *opened, file *diskFile, base string, 
 
 // whole makes the only entry of a source that is packed as it is.
 func (s *Set) whole(o *opened, base string, c content, info fs.FileInfo) error {
-	if !s.o.take(base) || s.o.Skip != nil && os.SameFile(s.o.Skip, info) {
+	if !s.o.take(base) || s.o.skip(info) {
 		return nil
 	}
 	if err := CheckName(base); err != nil {

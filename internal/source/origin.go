@@ -1,12 +1,15 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/url"
 	"path/filepath"
 	"strings"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // Origin is a source as others may know it.
@@ -140,3 +143,11 @@ func Fetch(ctx context.Context, o Options, name string, limit int64) ([]byte, er
 
 // IsURL tells whether a source, or a document, is on a web server.
 func IsURL(name string) bool { return isURL(name) }
+
+// Public names a source or a document as in Origin.
+func Public(name string) string { return public(name) }
+
+// Made makes an entry of a file that no source has.
+func Made(name string, b []byte) Entry {
+	return Entry{Name: name, Type: spec.TypeFile, Size: int64(len(b)), content: piece{at: bytes.NewReader(b), size: int64(len(b))}}
+}

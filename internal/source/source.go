@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -27,8 +28,8 @@ type Options struct {
 	// Chosen says that Take goes by names that the user gave, so that packages
 	// offer all their files and not only those that the rule for them names.
 	Chosen bool
-	// Skip is a file on disk that is left out. May be nil.
-	Skip fs.FileInfo
+	// Skip are files on disk that are left out.
+	Skip []fs.FileInfo
 	// Pins are the SHA-256, in hex, that sources must have, by their names in
 	// Sources; for files on disk only, because URLs have #sha256=HEX.
 	Pins map[string]string
@@ -55,6 +56,10 @@ type Options struct {
 
 func (o *Options) take(name string) bool  { return o.Take == nil || o.Take(name) }
 func (o *Options) prune(name string) bool { return o.Prune != nil && o.Prune(name) }
+
+func (o *Options) skip(info fs.FileInfo) bool {
+	return slices.ContainsFunc(o.Skip, func(s fs.FileInfo) bool { return os.SameFile(s, info) })
+}
 
 func (o *Options) log(format string, a ...any) {
 	if o.Log != nil {
