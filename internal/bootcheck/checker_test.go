@@ -216,14 +216,16 @@ func TestForms(t *testing.T) {
 func TestMentioned(t *testing.T) {
 	arm := make([]byte, 64)
 	copy(arm[0x24:], "\x18\x28\x6f\x01")
+	large := xzed(t, 1<<20, cpio("lib/modules/1.2"))
+	large[16] = 28 // a dictionary of 64 MiB
 	for name, tc := range map[string]struct {
 		files set
 		want  []string
 	}{
 		"zImage":         {set{"vmlinuz": arm, "initrd": gzipped(cpio("lib/modules/1.2"))}, []string{"kernel-unread vmlinuz"}},
 		"text":           {set{"vmlinuz": []byte("kernel"), "initrd.img": []byte("initrd")}, []string{"kernel-unread vmlinuz", "initrd-unread initrd.img"}},
-		"large window":   {set{"initrd": xzed(t, 64<<20, cpio("lib/modules/1.2"))}, []string{"initrd-unread initrd"}},
-		"bomb":           {set{"initrd": gzipped(join(cpio(), make([]byte, 256<<20)))}, []string{"initrd-unread initrd"}},
+		"large window":   {set{"initrd": large}, []string{"initrd-unread initrd"}},
+		"bomb":           {set{"initrd": zstded(join(cpio(), make([]byte, 70<<20)))}, []string{"initrd-unread initrd"}},
 		"grub module":    {set{"linux.mod": append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x3e\x00"), "Linux version 1.0 "...)}, nil},
 		"ELF":            {set{"core.elf": elfFile(21, "grub")}, nil},
 		"changelog":      {set{"changelog.gz": gzipped([]byte("nbpack (1)"))}, nil},

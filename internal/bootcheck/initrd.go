@@ -2,6 +2,7 @@ package bootcheck
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -118,7 +119,10 @@ func skipZeros(r *bufio.Reader) ([]byte, error) {
 		if b[0] != 0 {
 			return b, nil
 		}
-		if _, err := r.Discard(1); err != nil {
+		// What is buffered can be looked at without an error.
+		b, _ = r.Peek(r.Buffered())
+		zeros := len(b) - len(bytes.TrimLeft(b, "\x00"))
+		if _, err := r.Discard(zeros); err != nil {
 			return nil, err
 		}
 	}
