@@ -186,7 +186,7 @@ func (e *endpoint) once(req *http.Request) (*http.Response, error) {
 		case err == nil:
 			e.settle(scheme)
 			return resp, nil
-		case errors.Is(err, http.ErrSchemeMismatch) && !last:
+		case errors.Is(err, http.ErrSchemeMismatch): // what the other scheme said counts, if there is one
 		case isFinal(req.Context(), err):
 			return nil, err
 		}
