@@ -101,6 +101,15 @@ func parentOf(ctx context.Context, c *transport.Client, ref transport.Reference,
 	if err != nil {
 		return "", err
 	}
+	return indexTag(ctx, src, top, tag)
+}
+
+// indexTag reads a manifest, and gives the tag of the index that it says its tag
+// is a child's of, empty for none.
+func indexTag(ctx context.Context, src transport.Source, top ocispec.Descriptor, tag string) (string, error) {
+	if !spec.IsManifest(top.MediaType) {
+		return "", nil
+	}
 	body, mediaType, err := src.Manifest(ctx, top)
 	if err != nil {
 		return "", err

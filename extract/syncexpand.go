@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,46 +165,46 @@ func (s *syncRun) lookAhead(ctx context.Context, e *catalog.Entry, tags []string
 // well: by what is remembered, if the index did not move, else by its manifest.
 func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, matched map[string]bool) (bool, error) {
 	repo := e.Reference.String()
-	known, ok := s.state.Children[repo][tag]
+	known := s.state.Children[repo][tag]
 	now := s.opts.Now().UTC()
-	if ok && matched[known.Index] && now.Sub(known.Checked) < childRecheck {
-		named, err := s.names(ctx, e, known.Index)
-		if err == nil && named == known.Digest {
+	if matched[known.Index] && now.Sub(known.Checked) < childRecheck {
+		if index, err := s.names(ctx, e, known.Index); err == nil && index.top.Digest.String() == known.IndexDigest {
 			return true, nil
 		}
 	}
-	c, err := s.opts.Client(e.TLSVerify)
+	a, err := s.names(ctx, e, tag)
+	var gone *transport.NotFoundError
+	if errors.As(err, &gone) {
+		return true, nil // it went away since the list was made
+	}
 	if err != nil {
 		return false, err
 	}
-	ref := e.Reference
-	ref.Tag = tag
-	if err := s.breaker.open(ref.Host()); err != nil {
-		return false, err
+	if known.Digest != a.top.Digest.String() {
+		known = childState{Digest: a.top.Digest.String()}
+		if known.Index, err = indexTag(ctx, a.src, a.top, tag); err != nil {
+			return false, err
+		}
 	}
-	index, err := parentOf(ctx, c, ref, tag)
-	s.breaker.note(ref.Host(), err)
-	if err != nil || !matched[index] {
-		return false, err
-	}
-	named, err := s.names(ctx, e, index)
-	if err != nil {
-		return true, nil // the tag is a child whatever its index names
+	known.Checked = now
+	if matched[known.Index] {
+		// Where the index cannot be asked, the tag is a child nevertheless.
+		index, _ := s.names(ctx, e, known.Index)
+		known.IndexDigest = index.top.Digest.String()
 	}
 	if s.state.Children[repo] == nil {
 		s.state.Children[repo] = map[string]childState{}
 	}
-	s.state.Children[repo][tag] = childState{index, named, now}
-	return true, nil
+	s.state.Children[repo][tag] = known
+	return matched[known.Index], nil
 }
 
-// names gives the digest that a tag names.
-func (s *syncRun) names(ctx context.Context, e *catalog.Entry, tag string) (string, error) {
+// names asks what a tag of an entry's repository names.
+func (s *syncRun) names(ctx context.Context, e *catalog.Entry, tag string) (*answer, error) {
 	ref := e.Reference
 	ref.Tag = tag
 	a := s.answerTo(e, ref)
-	err := s.ask(ctx, a, e, ref)
-	return a.top.Digest.String(), err
+	return a, s.ask(ctx, a, e, ref)
 }
 
 // expandIndex takes the releases of a catalog index. While that did not move,

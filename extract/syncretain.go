@@ -173,6 +173,31 @@ func (s *syncRun) spared(t *bootdir.Tree, since time.Time, may bool) string {
 	return ""
 }
 
+// prune removes generations whose time has come since their tree last changed:
+// a commit looks for them, but some trees change once in a year.
+func (s *syncRun) prune(ctx context.Context) error {
+	if s.opts.DryRun {
+		return nil
+	}
+	records, err := s.records()
+	if err != nil {
+		return err
+	}
+	for _, t := range records.live {
+		keep := t.Keep
+		if keep == 0 {
+			keep = bootdir.DefaultKeep
+		}
+		for _, g := range t.History[min(keep, len(t.History)):] {
+			if !t.Pinned && s.opts.Now().Sub(g.Superseded) >= bootdir.DefaultGrace {
+				_, err := s.boot.Prune(ctx, bootdir.DefaultKeep, bootdir.DefaultGrace)
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // retire removes one tree. That the site keeps files in it is no failure.
 func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
 	if s.opts.DryRun {

@@ -54,11 +54,12 @@ type ReferenceState struct {
 	TwinDigest string `json:"twin_digest,omitempty"`
 }
 
-// childState is a tag that its manifest says to be a child.
+// childState is what a tag's manifest says of the index that it belongs to.
 type childState struct {
-	Index   string    `json:"index"`        // tag of the index; empty for none
-	Digest  string    `json:"index_digest"` // that it named then
-	Checked time.Time `json:"checked"`
+	Digest      string    `json:"digest"`                 // of the manifest
+	Index       string    `json:"index,omitempty"`        // tag of the index; empty for none
+	IndexDigest string    `json:"index_digest,omitempty"` // that it named then
+	Checked     time.Time `json:"checked"`
 }
 
 // indexState is what a catalog index held.
