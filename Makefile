@@ -83,6 +83,15 @@ large: ## pack 8 GiB in bounded memory, some minutes; docs/performance.md has th
 	CGO_ENABLED=0 NBPACK_LARGE_MIB=8192 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run TestMemory -v ./pack
 	CGO_ENABLED=0 NBPACK_TEST_GIB=8 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'WriterHeap/zstd:chunked' -v ./internal/archive
 
+# Versions of a boot tree for "make chunks": made from Debian's packages once, or yours.
+SERIES ?= $(or $(TMPDIR),/tmp)/nbpack-series
+
+.PHONY: chunks
+chunks: ## measure what the size of chunks costs an update, on real kernels; SERIES=DIR
+	sh testdata/chunks/series.sh $(SERIES) 6.1.0-54 6.1.0-55 6.1.0-56
+	CGO_ENABLED=0 NBPACK_SERIES=$(SERIES)/6.1.0-54:$(SERIES)/6.1.0-55:$(SERIES)/6.1.0-56 \
+		$(GO) test -tags $(TAGS) -count=1 -timeout 60m -run TestChunkSizes -v ./internal/archive
+
 .PHONY: demo
 demo: build ## pack, extract, update a real boot tree; TREE=DIR takes yours
 	@NBPACK=bin/nbpack NBEXTRACT=bin/nbextract sh testdata/demo/demo.sh

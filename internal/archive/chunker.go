@@ -6,15 +6,16 @@ import (
 )
 
 // Bounds of the mean chunk, see spec/netboot.md: small enough that an update
-// re-uses most of a file, large enough that the table of contents stays small.
+// re-uses most of a file, large enough that the table of contents stays small. For
+// the number that balances the two, docs/performance.md has the measurements.
 const (
 	minMeanChunk     = 16 << 10
 	maxMeanChunk     = 1 << 20
 	defaultMeanChunk = 64 << 10 // payload size unknown
-	targetChunks     = 32768
+	targetChunks     = 65536
 )
 
-// meanChunkSize is clamp(payload/32768, 16 KiB, 1 MiB), rounded up to a power of
+// meanChunkSize is clamp(payload/65536, 16 KiB, 1 MiB), rounded up to a power of
 // two. Rounding keeps the boundaries of two versions of a payload alike although
 // their sizes differ a little. A payload of 0 or less means unknown.
 func meanChunkSize(payload int64) int {
