@@ -69,12 +69,12 @@ func (f *File) Close(sha256 string) error {
 	if f.fd < 0 {
 		return os.ErrClosed
 	}
-	err := f.err
-	if err == nil && f.size >= 0 && f.done != f.size {
-		err = fmt.Errorf("write %q: %d bytes instead of the declared %d", f.path, f.done, f.size)
+	err := f.wholeSize()
+	if err == nil {
+		err = f.settle()
 	}
 	if err == nil {
-		err = f.finish(sha256)
+		err = verifyBack(f.up, f.name, f.fd, sha256)
 	}
 	if err != nil {
 		f.Abort()
@@ -98,7 +98,17 @@ func (f *File) Abort() {
 	f.fd = -1
 }
 
-func (f *File) finish(want string) error {
+// wholeSize tells whether everything was written.
+func (f *File) wholeSize() error {
+	if f.err == nil && f.size >= 0 && f.done != f.size {
+		return fmt.Errorf("write %q: %d bytes instead of the declared %d", f.path, f.done, f.size)
+	}
+	return f.err
+}
+
+// settle gives the file its time and mode, brings it to the disk and drops it
+// from the page cache.
+func (f *File) settle() error {
 	ops, shown := f.s.d.ops, f.up.join(f.name)
 	mtime, err := f.s.newTime(f.path)
 	if f.mtime != nil {
@@ -116,7 +126,8 @@ func (f *File) finish(want string) error {
 	if err := ops.fsync(f.fd, shown); err != nil {
 		return err
 	}
-	return verifyBack(f.up, f.name, f.fd, want)
+	_ = unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED)
+	return nil
 }
 
 // verifyBack reads a synced file again, from the disk where the kernel lets us,

@@ -235,6 +235,9 @@ func (p *Partial) Drop() {
 // Close leaves what is kept to the next run, unless Commit has removed it. It
 // may be called again, and after Drop.
 func (p *Partial) Close() error {
+	if p != nil && p.d != nil && p.end == 0 {
+		p.Drop()
+	}
 	if p != nil {
 		p.release()
 	}

@@ -77,6 +77,23 @@ func (s *Stage) HasLeftovers() bool {
 // reuseLeftover takes a finished file that an earlier attempt has staged at
 // this path. It is moved, not linked, so that it never has two owners.
 func (s *Stage) reuseLeftover(p, sha256 string, size int64) (bool, error) {
+	return s.takeLeftover(p, size, func(fd int, shown string) (bool, error) {
+		if got, err := hashFD(fd, shown); err != nil || got != sha256 {
+			return false, nil
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return false, err
+		}
+		s.finished(p, stagedFile{sha256: sha256, size: st.Size, fresh: true})
+		return true, nil
+	})
+}
+
+// takeLeftover moves a finished file of an earlier attempt at this path into the
+// stage if accept says so, which gets it as it lies on the disk. One that is not
+// accepted goes, since it is in the way of a better one.
+func (s *Stage) takeLeftover(p string, size int64, accept func(fd int, shown string) (bool, error)) (bool, error) {
 	dir, err := s.d.stateDir(partialName, false)
 	if err != nil {
 		return false, nil
@@ -96,14 +113,17 @@ func (s *Stage) reuseLeftover(p, sha256 string, size int64) (bool, error) {
 	fd := int(file.Fd())
 	err = s.d.ops.fsync(fd, shown)
 	_ = unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)
-	if got, herr := hashFD(fd, shown); err != nil || herr != nil || got != sha256 {
-		_ = s.d.ops.unlink(dir, name) // in the way of a better one
+	if err != nil {
+		_ = s.d.ops.unlink(dir, name)
 		return false, nil
+	}
+	if ok, err := accept(fd, shown); !ok || err != nil {
+		_ = s.d.ops.unlink(dir, name)
+		return false, err
 	}
 	if err := s.adopt(dir, name, st, p); err != nil {
 		return false, err
 	}
-	s.finished(p, stagedFile{sha256: sha256, size: st.Size, fresh: true})
 	return true, s.d.ops.fsync(fd, s.gen.join(p))
 }
 

@@ -95,7 +95,7 @@ func (d *Dir) tidy() error {
 	if err := d.sweepStages(); err != nil {
 		return err
 	}
-	for _, kind := range []string{".", imagesName, treesName} {
+	for _, kind := range []string{".", imagesName, treesName, chunksName} {
 		if err := d.sweepTemporary(kind); err != nil {
 			return err
 		}
@@ -199,6 +199,9 @@ func (d *Dir) sweepImages() error {
 func (d *Dir) forget(images *dirFD, name string) error {
 	hex := strings.TrimSuffix(name, ".json")
 	if err := d.removeGeneration(hex); err != nil {
+		return err
+	}
+	if err := d.forgetChunks(hex); err != nil {
 		return err
 	}
 	delete(d.images, hex)

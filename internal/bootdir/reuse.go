@@ -157,7 +157,7 @@ func (s *Stage) Remove(p string) error {
 	return nil
 }
 
-// source is an open file whose content is known to be right.
+// source is an open file of which another name or a copy is wanted.
 type source struct {
 	dir   *dirFD
 	name  string
@@ -196,7 +196,7 @@ func isGenerationPath(place string) bool {
 
 // take puts a proved file at p: linked if it may be, else copied.
 func (s *Stage) take(src *source, p, sha256 string) error {
-	linked, err := s.linkProved(src, p)
+	linked, err := s.link(src, p)
 	if err != nil {
 		return err
 	}
@@ -204,13 +204,17 @@ func (s *Stage) take(src *source, p, sha256 string) error {
 		s.finished(p, stagedFile{sha256: sha256, size: src.st.Size, fresh: src.fresh})
 		return nil
 	}
-	return s.copyProved(src, p, sha256)
+	f, err := s.copyOf(src, p)
+	if err != nil {
+		return err
+	}
+	return f.Close(sha256)
 }
 
-// linkProved links the very inode that was hashed. It gives false when a copy
+// link links the very inode that was opened. It gives false when a copy
 // is needed: wrong mode or owner, a time that would go back for this path, or
 // a file system that makes no more links.
-func (s *Stage) linkProved(src *source, p string) (bool, error) {
+func (s *Stage) link(src *source, p string) (bool, error) {
 	if perm(src.st) != fileMode || int(src.st.Uid) != os.Geteuid() {
 		return false, nil
 	}
@@ -263,17 +267,18 @@ func cannotLink(err error) bool {
 	return false
 }
 
-func (s *Stage) copyProved(src *source, p, sha256 string) error {
+// copyOf writes a new file at p with the content of a source; it is not closed.
+func (s *Stage) copyOf(src *source, p string) (*File, error) {
 	if _, err := unix.Seek(src.fd, 0, io.SeekStart); err != nil {
-		return &os.PathError{Op: "seek", Path: src.dir.join(src.name), Err: err}
+		return nil, &os.PathError{Op: "seek", Path: src.dir.join(src.name), Err: err}
 	}
 	f, err := s.Create(p, src.st.Size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := io.Copy(f, &fdReader{src.fd, src.dir.join(src.name)}); err != nil {
 		f.Abort()
-		return err
+		return nil, err
 	}
-	return f.Close(sha256)
+	return f, nil
 }

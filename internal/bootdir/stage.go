@@ -31,6 +31,7 @@ type Stage struct {
 	files   map[string]stagedFile // finished ones, by path
 	content map[string]string     // sha256 to the path of a finished file
 	links   map[string]string
+	loose   map[string]stagedFile // by path: see Borrow
 
 	keep bool // the journal names this stage: only recovery may remove it
 }
@@ -60,7 +61,7 @@ func (d *Dir) Begin(ctx context.Context, live string) (*Stage, error) {
 		return nil, err
 	}
 	s := &Stage{d: d, live: live, dirs: map[string]bool{".": true}, files: map[string]stagedFile{},
-		content: map[string]string{}, links: map[string]string{}}
+		content: map[string]string{}, links: map[string]string{}, loose: map[string]stagedFile{}}
 	if err := s.make(); err != nil {
 		s.Discard()
 		return nil, fmt.Errorf("make a stage in %q: %w", d.path, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -112,6 +113,30 @@ type Stage struct{}
 // Reuse refuses on this system.
 func (s *Stage) Reuse(string, string, int64) (bool, error) { return false, errPlatform }
 
+// Borrow refuses on this system.
+func (s *Stage) Borrow(string, string, int64) (bool, error) { return false, errPlatform }
+
+// TakeLeftover refuses on this system.
+func (s *Stage) TakeLeftover(string, string) (bool, error) { return false, errPlatform }
+
+// Open refuses on this system.
+func (s *Stage) Open(string) (io.ReadCloser, error) { return nil, errPlatform }
+
+// Prove refuses on this system.
+func (s *Stage) Prove(string, string) error { return errPlatform }
+
+// Reject refuses on this system.
+func (s *Stage) Reject(string) error { return errPlatform }
+
+// Content gives nil.
+func (s *Stage) Content(string) *os.File { return nil }
+
+// KeepChunks does nothing.
+func (d *Dir) KeepChunks(string, []byte) {}
+
+// Chunks gives nil.
+func (d *Dir) Chunks(string, string) []byte { return nil }
+
 // Link refuses on this system.
 func (s *Stage) Link(string, string) error { return errPlatform }
 
@@ -152,6 +177,9 @@ func (f *File) Write([]byte) (int, error) { return 0, errPlatform }
 
 // Close refuses on this system.
 func (f *File) Close(string) error { return errPlatform }
+
+// CloseLoose refuses on this system.
+func (f *File) CloseLoose() error { return errPlatform }
 
 // Abort does nothing.
 func (f *File) Abort() {}

@@ -50,6 +50,16 @@ type Layer struct {
 	MediaType string       `json:"mediaType"`
 	Size      int64        `json:"size"` // bytes of the blob
 	Entries   []spec.Entry `json:"entries,omitempty"`
+	Chunks    []ChunkList  `json:"chunks,omitempty"`
+}
+
+// ChunkList names a list that Dir.KeepChunks has kept of the chunks of files that
+// a layer holds: its own table of contents, or that of an earlier layer with the
+// same files.
+type ChunkList struct {
+	SHA256 string `json:"sha256"` // of the list as it is kept
+	Plain  int64  `json:"plain"`  // bytes after decompression
+	Blob   int64  `json:"blob"`   // bytes of the blob that it belongs to
 }
 
 // Tree is the record of one live tree. The caller fills the upper part; Commit

@@ -17,7 +17,7 @@ func (d *Dir) leaveNoTrace() {
 	if !d.madeState || d.lock < 0 || d.pending {
 		return
 	}
-	for _, name := range []string{stageName, imagesName, treesName, keptName, partialName} {
+	for _, name := range []string{stageName, imagesName, treesName, keptName, partialName, chunksName} {
 		_ = d.ops.rmdir(d.state, name)
 	}
 	if names, err := d.state.names(); err != nil || !slices.Equal(names, []string{lockName}) {

@@ -127,6 +127,11 @@ func checkImage(img *Image) error {
 				return fmt.Errorf("layer: %w", err)
 			}
 		}
+		for _, c := range l.Chunks {
+			if !isSHA256(c.SHA256) || c.Plain <= 0 || c.Blob <= 0 {
+				return fmt.Errorf("layer: chunk list %q is not usable", c.SHA256)
+			}
+		}
 	}
 	for _, s := range img.Sums {
 		if err := spec.CheckPath(s.Path); err != nil || !isSHA256(s.SHA256) {
