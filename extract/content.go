@@ -19,6 +19,10 @@ func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 	}
 	hash := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, hash), content)
+	if err != nil && keepTorn(err) {
+		f.Suspend()
+		return err
+	}
 	if err != nil {
 		f.Abort()
 		return err
@@ -77,8 +81,11 @@ func (nowhere) Link(string, string) error                 { return nil }
 func (nowhere) Remove(string) error                       { return nil }
 func (nowhere) Mkdir(string) error                        { return nil }
 func (nowhere) Symlink(string, string) error              { return nil }
+func (nowhere) Holds(string) bool                         { return false }
+func (nowhere) Chunks(string, string) []byte              { return nil }
 
 type nowhereFile struct{ io.Writer }
 
 func (nowhereFile) Close(string) error { return nil }
 func (nowhereFile) Abort()             {}
+func (nowhereFile) Suspend()           {}

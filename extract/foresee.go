@@ -46,6 +46,9 @@ func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
 		if known, foreseen := l.foresee(in.known); foreseen && !ok {
 			held, ok = known, true
 		}
+		if b := in.prints[i]; b != nil && !ok {
+			held, ok = b.entries(in.sums), true
+		}
 		raw = append(raw, held...)
 		complete = complete && ok
 	}
@@ -70,11 +73,12 @@ func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
 // turns out to be damaged is left to the layers.
 func (in *intake) reuse(ctx context.Context, p *Plan) error {
 	in.asked = true
+	resumes := in.disk != nil && in.disk.HasLeftovers()
 	for i, it := range p.Items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if it.Type != spec.TypeFile || (it.Op != OpKeep && it.Op != OpLink) {
+		if it.Type != spec.TypeFile || it.Op == OpRemove || it.Op == OpWrite && !resumes {
 			continue
 		}
 		if _, done := in.staged[it.Path]; done {
@@ -86,7 +90,7 @@ func (in *intake) reuse(ctx context.Context, p *Plan) error {
 		if err := in.underFile(it.Path); err != nil {
 			return err
 		}
-		ok, err := in.stage.Reuse(it.Path, it.SHA256, -1)
+		ok, err := in.reuseFile(it)
 		if err != nil {
 			return fmt.Errorf("reuse %q: %w", it.Path, err)
 		}
@@ -94,10 +98,29 @@ func (in *intake) reuse(ctx context.Context, p *Plan) error {
 			p.Items[i].Op = OpWrite
 			continue
 		}
-		in.hold(spec.Entry{Path: it.Path, Type: spec.TypeFile, SHA256: it.SHA256})
 		in.reused[it.Path] = it.SHA256
 	}
 	return nil
+}
+
+// reuseFile takes one file from the boot directory. One that the proof of a layer
+// will read is not read here.
+func (in *intake) reuseFile(it Item) (ok bool, err error) {
+	if size, drawn := in.drawn[it.Path]; drawn {
+		if ok, err = in.disk.Borrow(it.Path, it.SHA256, size); ok {
+			in.loose[it.Path] = true
+		}
+		return ok, err
+	}
+	if it.Op == OpWrite { // nothing but what an interrupted run has left
+		ok, err = in.disk.TakeLeftover(it.Path, it.SHA256)
+	} else {
+		ok, err = in.stage.Reuse(it.Path, it.SHA256, -1)
+	}
+	if ok {
+		in.hold(spec.Entry{Path: it.Path, Type: spec.TypeFile, SHA256: it.SHA256})
+	}
+	return ok, err
 }
 
 // replayable gives what a layer holds if that is known, and all its files are
@@ -125,26 +148,32 @@ func (in *intake) replay(layer int) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	return true, in.admit(layer, entries)
+}
+
+// admit takes what a layer is known or proved to hold; its files are staged, or
+// equal to one that is.
+func (in *intake) admit(layer int, entries []spec.Entry) error {
 	in.entries[layer] = []spec.Entry{}
 	for _, e := range entries {
 		if err := in.fits(e); err != nil {
-			return false, err
+			return err
 		}
 		in.entries[layer] = append(in.entries[layer], e)
 		if err := in.place(e); err != nil {
-			return false, err
+			return err
 		}
 		if e.Type != spec.TypeFile || in.isEntryLinkCopy(e) {
 			continue
 		}
 		if _, staged := in.staged[e.Path]; !staged {
 			if err := in.stage.Link(e.Path, in.content[e.SHA256]); err != nil {
-				return false, err
+				return err
 			}
 		}
 		in.hold(e) // now with its size
 	}
-	return true, nil
+	return nil
 }
 
 // reusedBytes adds up the files that came from the boot directory itself.

@@ -2,7 +2,9 @@ package extract
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -173,7 +175,11 @@ func (p *puller) adoptRecord(j *job) error {
 // preview reads what a plan needs, which is the checksum list, and reports.
 func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
 	in := newIntake(j.src, j.target, known, nowhere{}, nil)
+	in.stock, in.logf = p.dir, p.opts.logf
 	if err := in.findSums(ctx); err != nil {
+		return err
+	}
+	if err := in.survey(ctx); err != nil {
 		return err
 	}
 	want, complete := in.foreseen()
@@ -189,23 +195,47 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged 
 	return nil
 }
 
-// commit stages the whole tree and swaps it in.
+// commit stages the whole tree and swaps it in. If it was refused, and the
+// beginning of a blob that an earlier run has kept can be the reason, it is done
+// once more without.
 func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
-	stage, err := p.dir.Begin(ctx, j.next.Live)
-	if err != nil {
-		return err
+	err := errResumedWrong
+	for noResume := false; errors.Is(err, errResumedWrong); noResume = true {
+		var stage *bootdir.Stage
+		if stage, err = p.dir.Begin(ctx, j.next.Live); err != nil {
+			return err
+		}
+		in := newIntake(j.src, j.target, known, dirStage{stage}, p.opts.Progress)
+		in.stock, in.dir, in.disk, in.logf, in.noResume = p.dir, p.dir, stage, p.opts.logf, noResume
+		err = p.fill(ctx, j, in, stage, damaged)
+		if err != nil && keepTorn(err) {
+			stage.Suspend()
+		} else if err != nil {
+			in.dropBeginnings()
+		}
+		stage.Discard()
 	}
-	defer stage.Discard()
-	in := newIntake(j.src, j.target, known, dirStage{stage}, p.opts.Progress)
+	return err
+}
+
+// errResumedWrong reports that a blob was refused whose beginning came from the
+// disk.
+var errResumedWrong = errors.New("what was kept of an interrupted download is wrong")
+
+// fill stages the tree, and commits it.
+func (p *puller) fill(ctx context.Context, j *job, in *intake, stage *bootdir.Stage, damaged map[string]bool) error {
 	if err := in.findSums(ctx); err != nil {
+		return in.blame(err)
+	}
+	in.old = p.standing(j, damaged)
+	if err := in.survey(ctx); err != nil {
 		return err
 	}
-	have := p.standing(j, damaged)
 	want, _ := in.foreseen()
 	if err := p.dir.CheckSite(j.next.Live, want); err != nil {
 		return err
 	}
-	plan := newPlan(j.next.Live, j.next.Digest, want, have, damaged, false, p.dir)
+	plan := newPlan(j.next.Live, j.next.Digest, want, in.old, damaged, false, p.dir)
 	if err := in.reuse(ctx, plan); err != nil {
 		return err
 	}
@@ -213,22 +243,26 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 		return err
 	}
 	if err := in.readRest(ctx); err != nil {
-		return err
+		return in.blame(err)
 	}
 	entries, err := in.finish()
 	if err != nil {
 		return err
 	}
 	// While the records still tell what was there before.
-	plan = newPlan(j.next.Live, j.next.Digest, entries, have, plan.lost(damaged), true, p.dir)
+	lost := plan.lost(damaged)
+	maps.Copy(lost, in.spoiled)
+	plan = newPlan(j.next.Live, j.next.Digest, entries, in.old, lost, true, p.dir)
 	j.next.Pinned = j.pin
 	if err := p.mayCommit(ctx, j, plan, stage.Path()); err != nil {
 		return err
 	}
-	result, err := stage.Commit(ctx, j.image(in, entries), j.next)
+	image, lists := j.image(in, entries)
+	result, err := stage.Commit(ctx, image, j.next)
 	if err != nil {
 		return fmt.Errorf("install %q: %w", j.next.Live, err)
 	}
+	p.keepLists(image.Digest, lists)
 	for _, w := range result.Warnings {
 		p.opts.warnf("%s: %s", j.next.Live, w)
 	}
@@ -246,6 +280,19 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	return nil
 }
 
+// keepLists keeps the chunk lists of an image that is in place, be they new or of
+// an image before it.
+func (p *puller) keepLists(image string, lists []keptList) {
+	for _, l := range lists {
+		if l.frame == nil {
+			l.frame = p.dir.Chunks(l.from, l.SHA256)
+		}
+		if l.frame != nil {
+			p.dir.KeepChunks(image, l.frame)
+		}
+	}
+}
+
 // room asks for space before the payload is fetched: for what the layers that
 // must be read declare to unpack to (for those that do not declare it, the size
 // of the blob is the least), without what the stage took from the disk, and for
@@ -260,6 +307,7 @@ func (p *puller) room(in *intake, want []spec.Entry) error {
 			bytes = math.MaxInt64 // what is declared may be anything
 		}
 	}
+	bytes += in.beginnings()
 	bytes -= in.known.sizeOf(in.reused)
 	inodes := int64(len(want) - len(in.staged))
 	for _, e := range want {
@@ -270,19 +318,25 @@ func (p *puller) room(in *intake, want []spec.Entry) error {
 	return p.dir.Space(max(bytes, 0), inodes)
 }
 
-func (j *job) image(in *intake, entries []spec.Entry) *bootdir.Image {
+// image is what is recorded of a manifest, and the chunk lists that go with it.
+func (j *job) image(in *intake, entries []spec.Entry) (*bootdir.Image, []keptList) {
 	t := j.target
 	var layers []bootdir.Layer
+	var lists []keptList
 	for i, l := range t.layers {
 		r := l.record()
 		r.Entries = in.entries[i]
+		for _, list := range in.chunkListsOf(i) {
+			r.Chunks = append(r.Chunks, list.ChunkList)
+			lists = append(lists, list)
+		}
 		layers = append(layers, r)
 	}
 	return &bootdir.Image{
 		Digest: t.desc.Digest.String(), MediaType: t.desc.MediaType,
 		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platformName(),
 		Labels: t.labels, Created: t.created, Layers: layers, Sums: in.sumList, Entries: entries,
-	}
+	}, lists
 }
 
 // newReport starts the report of a tree with what the meter says.

@@ -9,6 +9,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -37,8 +38,28 @@ type intake struct {
 	seen    map[string]spec.EntryType // every path so far, parents included
 	reused  map[string]string         // files that the boot directory had, path → sha256
 	asked   bool                      // the boot directory was asked for all promised files
-	count   int                       // of entries and of directories above them
-	names   int                       // bytes of their names and targets
+	// Of the boot directory, where there is one: see survey.go and parts.go.
+	stock    stock
+	dir      *bootdir.Dir
+	disk     *bootdir.Stage     // nil in a dry run
+	old      []spec.Entry       // the tree as it stands
+	prints   map[int]*blueprint // by layer; nil for one that is read as a whole
+	drawn    map[string]int64   // files of blueprints, with their sizes
+	loose    map[string]bool    // staged files that the proof of their layer will read
+	spoiled  map[string]bool    // files that were not what the record says
+	lists    map[int][]keptList // chunk lists to keep, by layer
+	noResume bool               // beginnings of blobs are not used
+	resumed  bool               // one was used
+	logf     func(string, ...any)
+
+	count int // of entries and of directories above them
+	names int // bytes of their names and targets
+}
+
+// stock tells what the records promise of the disk.
+type stock interface {
+	holdings
+	Chunks(image, sum string) []byte
 }
 
 // stager is where content goes: a bootdir stage, or nowhere in a dry run.
@@ -57,6 +78,7 @@ type stagedFile interface {
 	io.Writer
 	Close(sha256 string) error
 	Abort()
+	Suspend()
 }
 
 func newIntake(src transport.Source, t *target, known layerIndex, s stager, p transport.Progress) *intake {
@@ -64,6 +86,8 @@ func newIntake(src transport.Source, t *target, known layerIndex, s stager, p tr
 		src: src, target: t, known: known, stage: s, progress: p,
 		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, content: map[string]string{},
 		seen: map[string]spec.EntryType{}, reused: map[string]string{},
+		stock: nowhere{}, prints: map[int]*blueprint{}, drawn: map[string]int64{}, loose: map[string]bool{},
+		spoiled: map[string]bool{}, lists: map[int][]keptList{}, logf: func(string, ...any) {},
 	}
 	if t.form.NamesFiles() {
 		in.sums = in.promises()
@@ -112,8 +136,17 @@ func (in *intake) readRest(ctx context.Context) error {
 	return in.linkAll()
 }
 
-// readLayer streams one layer: blob → decompression → entries → stage.
-func (in *intake) readLayer(ctx context.Context, i int) (err error) {
+// readLayer brings in one layer: in parts if that is cheaper, else as a whole.
+func (in *intake) readLayer(ctx context.Context, i int) error {
+	done, err := in.readParts(ctx, i)
+	if done || err != nil {
+		return err
+	}
+	return in.readWhole(ctx, i)
+}
+
+// readWhole streams one layer: blob → decompression → entries → stage.
+func (in *intake) readWhole(ctx context.Context, i int) (err error) {
 	l := in.target.layers[i]
 	desc := l.blob()
 	defer func() {
@@ -121,11 +154,11 @@ func (in *intake) readLayer(ctx context.Context, i int) (err error) {
 			err = fmt.Errorf("%s: %w", layerName(desc), err)
 		}
 	}()
-	blob, err := in.src.Blob(ctx, desc)
+	blob, err := in.openBlob(ctx, l)
 	if err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
-	defer blob.Close()
+	defer func() { blob.close(err) }()
 	r, err := l.open(ctx, in.watch(blob, desc))
 	if err != nil {
 		return err
@@ -145,7 +178,9 @@ func (in *intake) readLayer(ctx context.Context, i int) (err error) {
 		}
 	}
 	// The blob's own digest is known only at its very end.
-	_, err = io.Copy(io.Discard, blob)
+	if _, err = io.Copy(io.Discard, blob); err == nil {
+		in.keepList(blob.layer, blob.toc, blob.list())
+	}
 	return err
 }
 

@@ -14,7 +14,14 @@ type layerIndex struct {
 	tars  map[string]knownLayer
 	blobs map[blobKey]knownLayer
 	sizes map[string]int64 // bytes of the files that layers hold, by sha256
+
+	lists   []knownLayer     // layers with chunk lists
+	chunked map[string]int64 // bytes of the largest file of each path in them
 }
+
+// minChunked is the size of a file, in bytes, from which on its chunks are worth
+// looking for: less is fetched whole in the time of a few requests.
+const minChunked = 4 * requestCost
 
 type knownLayer struct {
 	layer *bootdir.Layer
@@ -44,7 +51,7 @@ func fileKey(digest, mediaType string) blobKey {
 // indexLayers gathers the layers of every generation that a boot directory
 // has a record of.
 func indexLayers(d *bootdir.Dir) (layerIndex, error) {
-	x := layerIndex{map[string]knownLayer{}, map[blobKey]knownLayer{}, map[string]int64{}}
+	x := newLayerIndex()
 	images, err := d.Images()
 	if err != nil {
 		return x, err
@@ -57,8 +64,18 @@ func indexLayers(d *bootdir.Dir) (layerIndex, error) {
 	return x, nil
 }
 
-func (x layerIndex) add(k knownLayer) {
+func newLayerIndex() layerIndex {
+	return layerIndex{
+		tars: map[string]knownLayer{}, blobs: map[blobKey]knownLayer{}, sizes: map[string]int64{},
+		chunked: map[string]int64{},
+	}
+}
+
+func (x *layerIndex) add(k knownLayer) {
 	l := k.layer
+	if len(l.Chunks) > 0 {
+		x.lists = append(x.lists, k)
+	}
 	switch {
 	case l.DiffID != "":
 		x.tars[l.DiffID] = k
@@ -69,6 +86,9 @@ func (x layerIndex) add(k knownLayer) {
 	for _, e := range l.Entries {
 		if e.Type == spec.TypeFile {
 			x.sizes[e.SHA256] = e.Size
+		}
+		if len(l.Chunks) > 0 && e.Type == spec.TypeFile && e.Size >= minChunked {
+			x.chunked[e.Path] = max(x.chunked[e.Path], e.Size)
 		}
 	}
 }

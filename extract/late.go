@@ -53,6 +53,22 @@ func (l *lateSource) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadClo
 	return src.Blob(ctx, d)
 }
 
+func (l *lateSource) BlobRanges(ctx context.Context, d ocispec.Descriptor, ranges []transport.Range, f func(i int, r io.Reader) error) error {
+	src, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	return transport.Ranges(ctx, src, d, ranges, f)
+}
+
+func (l *lateSource) ResumeBlob(ctx context.Context, d ocispec.Descriptor, have io.Reader) (io.ReadCloser, error) {
+	src, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return transport.Resume(ctx, src, d, have)
+}
+
 func (l *lateSource) Usage() transport.Usage {
 	if l.src == nil {
 		return transport.Usage{}

@@ -13,7 +13,7 @@ import (
 )
 
 func recordsOf(layers ...bootdir.Layer) layerIndex {
-	x := layerIndex{map[string]knownLayer{}, map[blobKey]knownLayer{}, map[string]int64{}}
+	x := newLayerIndex()
 	for i := range layers {
 		x.add(knownLayer{&layers[i], &bootdir.Image{}})
 	}

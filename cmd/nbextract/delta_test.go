@@ -1,0 +1,120 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/nbpack/nbpack/extract"
+)
+
+// incompressible is content that no codec makes smaller, the same for the same
+// seed.
+func incompressible(seed byte, size int) []byte {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// deltaSize is how large the large file of a test is, in bytes: so that the whole
+// suite stays quick, unless more is asked for.
+func deltaSize(t *testing.T) int {
+	mb := 24
+	if testing.Short() {
+		mb = 8
+	}
+	if s := os.Getenv("NBPACK_DELTA_MB"); s != "" {
+		var err error
+		if mb, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return mb << 20
+}
+
+func save(t *testing.T, dir, name string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sameTree compares the regular files of a tree with those of a live one.
+func sameTree(t *testing.T, tree, live string) {
+	t.Helper()
+	entries, err := os.ReadDir(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		want, err := os.ReadFile(filepath.Join(tree, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(live, e.Name())); err != nil || string(got) != string(want) {
+			t.Errorf("%s: %d bytes instead of %d, or other ones: %v", e.Name(), len(got), len(want), err)
+		}
+	}
+}
+
+// TestDelta follows one tree through three updates, from the reference
+// implementation of a registry: what is fetched is what changed.
+func TestDelta(t *testing.T) {
+	nbpack, host, tree, boot := nbpackPath(t), runRegistry(t, ""), t.TempDir(), t.TempDir()
+	ref, live := "docker://"+host+"/netboot:v", filepath.Join(boot, "d/1/amd64")
+	size := deltaSize(t)
+	image := incompressible(1, size)
+	save(t, tree, "install.img", image)
+	save(t, tree, "vmlinuz", incompressible(2, 1<<20))
+	save(t, tree, "shimx64.efi", incompressible(3, 100<<10))
+	save(t, tree, "grub.cfg", []byte("set timeout=5 # thirty bytes.\n"))
+	pull := func(what string) extract.TreeReport {
+		t.Helper()
+		build(t, nbpack, tree, ref)
+		r := pullJSON(t, ref, "-d", boot)
+		t.Logf("%s: %d bytes in %d requests, %d bytes reused", what, r.Bytes.Fetched, r.Requests, r.Bytes.Reused)
+		sameTree(t, tree, live)
+		return r
+	}
+	first := pull("everything")
+	if first.Bytes.Fetched < int64(size) {
+		t.Errorf("first pull: %+v", first)
+	}
+
+	save(t, tree, "grub.cfg", []byte("set timeout=7 # thirty bytes.\n"))
+	if r := pull("30 bytes"); r.Bytes.Fetched > 100_000 || r.Requests > 8 || r.Files.Written != 2 {
+		t.Errorf("30 bytes changed: %+v", r)
+	}
+
+	// One part in a hundred of the large file, in places all over it, and bytes
+	// that push the rest along.
+	for at := 0; at+size/10 <= size; at += size / 10 {
+		copy(image[at:], incompressible(byte(at/(size/10)+10), size/1000))
+	}
+	image = append(image[:size/3:size/3], append([]byte("moved"), image[size/3:]...)...)
+	save(t, tree, "install.img", image)
+	if r := pull("one per cent"); r.Bytes.Fetched > int64(size/25) || r.Requests > 60 {
+		t.Errorf("one per cent changed: %+v", r)
+	}
+
+	// The same file under another name, and nothing else.
+	if err := os.Rename(filepath.Join(tree, "install.img"), filepath.Join(tree, "rescue.img")); err != nil {
+		t.Fatal(err)
+	}
+	if r := pull("a new name"); r.Bytes.Fetched > 100_000 || r.Requests > 8 {
+		t.Errorf("a file has another name: %+v", r)
+	}
+	copy(image, "other")
+	if err := os.Remove(filepath.Join(tree, "rescue.img")); err != nil {
+		t.Fatal(err)
+	}
+	save(t, tree, "last.img", image)
+	if r := pull("a new name and five bytes"); r.Bytes.Fetched > int64(size/25) {
+		t.Errorf("a file has another name and five other bytes: %+v", r)
+	}
+	if code, _, errs := nbextract(t, "verify", "-d", boot); code != 0 {
+		t.Errorf("verify: exit %d\n%s", code, errs)
+	}
+}
