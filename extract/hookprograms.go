@@ -50,7 +50,7 @@ func (h *programHooks) PostCommit(ctx context.Context, c *TreeChange) error {
 // Failed runs the program that hears of a failure; nothing depends on it.
 func (h *programHooks) Failed(ctx context.Context, f *Failure) {
 	facts := map[string]string{
-		"REFERENCE": f.Reference, "RELEASE": f.Release, "DIR": f.Destination, "PATH": f.Path,
+		"REFERENCE": f.Reference, "RELEASE": f.Release, "DIR": absolute(f.Destination), "PATH": f.Path,
 		"FAILURE": string(f.Kind), "ERROR": f.Message, "HINT": f.Advice, "SINCE": "",
 	}
 	if !f.Since.IsZero() {
@@ -73,10 +73,18 @@ func (h *programHooks) changed(ctx context.Context, event string, argv []string,
 	return h.run(ctx, event, argv, map[string]string{
 		"REFERENCE": c.Reference, "RELEASE": c.Release, "PLATFORM": c.Platform,
 		"DIGEST": c.Digest, "OLD_DIGEST": c.OldDigest, "TAG_DIGEST": c.TagDigest,
-		"DIR": c.Dir, "PATH": c.Path, "STAGE": c.Stage,
-		"GENERATION":    filepath.Join(c.Dir, "by-digest", digest.Digest(c.Digest).Encoded()),
+		"DIR": absolute(c.Dir), "PATH": c.Path, "STAGE": absolute(c.Stage),
+		"GENERATION":    absolute(filepath.Join(c.Dir, "by-digest", digest.Digest(c.Digest).Encoded())),
 		"CHANGED_FILES": list,
 	})
+}
+
+// absolute makes a path one that a program can change its directory for.
+func absolute(p string) string {
+	if abs, err := filepath.Abs(p); err == nil && p != "" {
+		return abs
+	}
+	return p
 }
 
 func (h *programHooks) run(ctx context.Context, event string, argv []string, facts map[string]string) error {

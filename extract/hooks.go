@@ -3,6 +3,7 @@ package extract
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Hooks are told of what happens to trees while it happens.
@@ -86,4 +87,22 @@ func (p *puller) committed(ctx context.Context, j *job, plan *Plan) {
 	if err := p.opts.Hooks.PostCommit(ctx, p.change(j, plan)); err != nil {
 		p.opts.warnf("%s: the tree is live, but its post-commit hook failed: %v", j.next.Live, err)
 	}
+}
+
+// failed tells the hook what ended a pull, which is its first failure. It gives
+// the error back.
+func (o Options) failed(ctx context.Context, reference string, err error) error {
+	if o.Hooks == nil || o.DryRun {
+		return err
+	}
+	f := newFailure(err)
+	if f.Kind == FailInterrupted {
+		return err
+	}
+	f.Destination, f.Reference, f.Since = o.Dir, reference, time.Now().UTC()
+	if o.Now != nil {
+		f.Since = o.Now().UTC()
+	}
+	o.Hooks.Failed(ctx, f)
+	return err
 }

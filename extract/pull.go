@@ -29,19 +29,21 @@ func Pull(ctx context.Context, c *transport.Client, refs []transport.Reference, 
 	}
 	dir, err := openDir(ctx, o)
 	if err != nil {
-		return report, err
+		return report, o.failed(ctx, "", err)
 	}
 	defer dir.Close()
 	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: report, claimed: map[string]string{}}
 	defer p.close()
+	var from []string // reference that each step is about
 	for _, ref := range refs {
 		if err := p.prepare(ctx, c, ref); err != nil {
-			return report, err
+			return report, o.failed(ctx, ref.String(), err)
 		}
+		from = append(from, slices.Repeat([]string{ref.String()}, len(p.steps)-len(from))...)
 	}
-	for _, step := range p.steps {
+	for i, step := range p.steps {
 		if err := step(ctx); err != nil {
-			return report, err
+			return report, o.failed(ctx, from[i], err)
 		}
 	}
 	return report, nil

@@ -19,6 +19,7 @@ func pullCommand(env *cli.Env) *cobra.Command {
 		platforms []string
 		set       []string
 		live      string
+		hooks     hookFlags
 		itemize   bool
 		asJSON    bool
 	)
@@ -60,6 +61,9 @@ files directly into DIR, and any other template of these names can be given.`,
 			if err := pullOptions(&o, platforms, set, live); err != nil {
 				return err
 			}
+			if o.Hooks, err = hooks.parse(env); err != nil {
+				return err
+			}
 			client, err := newClient(env, &registry, o.Dir)
 			if err != nil {
 				return err
@@ -78,6 +82,7 @@ files directly into DIR, and any other template of these names can be given.`,
 	dirFlag(cmd, &o.Dir)
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
+	hooks.bind(cmd.Flags())
 	f := cmd.Flags()
 	f.StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to lay out, such as linux/amd64 or aarch64, or all (default: the only one there is)")
 	f.StringVar(&o.Layout, "layout", "default", "`TEMPLATE` or preset (default, flat) for the path of a tree")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ func syncCommand(env *cli.Env) *cobra.Command {
 		o        extract.SyncOptions
 		registry cli.RegistryFlags
 		file     string
+		metrics  string
 		check    bool
 		itemize  bool
 		asJSON   bool
@@ -56,6 +58,7 @@ did.`,
   nbextract sync -c catalog.yaml --check`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.MakeHooks = func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }
 			c, entries, err := catalog.Read(file)
 			if err == nil {
 				err = extract.CheckCatalog(entries, o)
@@ -72,6 +75,7 @@ did.`,
 			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
 			report, err := extract.Sync(cmd.Context(), c, entries, o)
 			env.StopProgress()
+			writeMetrics(env, cmp.Or(metrics, c.MetricsFile), report, entries)
 			if asJSON {
 				return errors.Join(err, env.JSON(report))
 			}
@@ -91,6 +95,7 @@ did.`,
 	f.BoolVarP(&itemize, "itemize-changes", "i", false, "print a line for each change")
 	f.BoolVar(&o.AllowDowngrade, "allow-downgrade", false, "accept images older than the installed ones")
 	f.BoolVar(&o.AllowGap, "allow-gap", false, "accept a moment without a live path where the filesystem knows no other way")
+	f.StringVar(&metrics, "metrics-file", "", "write figures to `FILE` for Prometheus' textfile collector (default: as the catalogue says)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	return cmd
 }
