@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -99,16 +100,50 @@ func ask(ctx context.Context, prompt string) ([]byte, error) {
 	defer restore()
 	stop := context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	line, err := term.NewTerminal(tty, "").ReadPassword(prompt)
+	if _, err := io.WriteString(tty, prompt); err != nil {
+		return nil, fmt.Errorf("ask for the passphrase: %w", err)
+	}
+	line, err := readHidden(tty)
+	_, _ = io.WriteString(tty, "\r\n") // what was typed has not moved the cursor
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.Is(err, io.EOF): // also control-C: a raw terminal makes no signals
-		return nil, context.Canceled
+	case errors.Is(err, context.Canceled):
+		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("ask for the passphrase: %w", err)
 	}
-	return []byte(line), nil
+	return line, nil
+}
+
+// The keys that a raw terminal leaves to the program.
+const (
+	keyInterrupt, keyEnd, keyBackspace, keyKill, keyDelete = 0x03, 0x04, 0x08, 0x15, 0x7f
+)
+
+// readHidden reads a line byte by byte, so that nothing behind it is taken.
+func readHidden(r io.Reader) ([]byte, error) {
+	var line []byte
+	var key [1]byte
+	for len(line) <= maxPassphrase {
+		if _, err := io.ReadFull(r, key[:]); err != nil {
+			return nil, err
+		}
+		switch key[0] {
+		case '\r', '\n':
+			return line, nil
+		case keyInterrupt, keyEnd: // a raw terminal makes no signals
+			return nil, context.Canceled
+		case keyBackspace, keyDelete:
+			_, size := utf8.DecodeLastRune(line)
+			line = line[:len(line)-size]
+		case keyKill:
+			line = line[:0]
+		default:
+			line = append(line, key[0])
+		}
+	}
+	return nil, fmt.Errorf("more than %d bytes", maxPassphrase)
 }
 
 // makeRaw turns the echo off. It does not use Fd, after which a read could not be
