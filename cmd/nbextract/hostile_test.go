@@ -106,6 +106,20 @@ func (w *world) installGood(t *testing.T, dir string) {
 	}
 }
 
+// installOver brings a good tree to another image, of the old generation.
+func (w *world) installOver(t *testing.T, image *testimage.Image, dir string) {
+	t.Helper()
+	layout := filepath.Join(w.dir, "layout-over")
+	defer os.RemoveAll(layout)
+	over := testimage.Layout{Root: testimage.Node{Image: image}}
+	if err := testimage.Build(layout, over, testimage.Vars{"generation": "old"}); err != nil {
+		t.Fatal(err)
+	}
+	if r := runHere(t, "pull", "oci:"+layout+":latest", "-d", dir); r.code != 0 {
+		t.Fatalf("the image before: exit %d\n%s", r.code, r.stderr)
+	}
+}
+
 // siteFiles are what a site keeps in and beside the good tree.
 var siteFiles = map[string]string{
 	"demo/1/amd64/site.cfg":      "site\n",
@@ -167,10 +181,13 @@ func (w *world) attack(t *testing.T, i int, c testimage.Case) {
 	}
 
 	dir := w.good
-	if first.code == 0 {
+	if first.code == 0 || c.Over != nil {
 		dir = filepath.Join(w.dir, "updated")
 		defer os.RemoveAll(dir)
 		w.installGood(t, dir)
+	}
+	if c.Over != nil {
+		w.installOver(t, c.Over, dir)
 	}
 	before := snapshot(t, dir)
 	second := pull(dir)

@@ -22,6 +22,7 @@ type Case struct {
 	Layout
 	Image    *Image    // short for {"root": {"image": …}}
 	Artifact *Artifact // short for {"root": {"artifact": …}}
+	Over     *Image    // pulled over the good tree before the second pull, which then is an update
 	Archive  *Archive  // pulled as an oci-archive
 	Serve    *Serve    // pulled from a registry
 	Args     []string  // more arguments of the command

@@ -91,7 +91,8 @@ type Layer struct {
 	Members   int    // so many gzip members or zstd frames
 	Skippable Data   // content of a zstd skippable frame before everything
 	Window    int    // zstd: uncompressed blocks in a frame with a window of 1<<Window bytes
-	Times     int    // so many layers; {n} in the names of Entries counts
+	Chunked   *Chunked
+	Times     int // so many layers; {n} in the names of Entries counts
 
 	Tar    []ByteEdit // to the tar stream (diff_ids follow)
 	Bytes  []ByteEdit // to the compressed bytes (the digest follows)

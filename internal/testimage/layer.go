@@ -52,14 +52,14 @@ func (b *builder) writeLayer(l Layer, docker bool) (desc json.RawMessage, digest
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
 	blob, diff := newSum(b.algorithm), newSum("")
-	codec, err := l.compressor(io.MultiWriter(tmp, blob), b.vars)
+	var annotations map[string]string
+	if l.Chunked != nil {
+		l.Codec = "zstd"
+		annotations, err = l.writeWithTables(io.MultiWriter(tmp, blob), diff, b.vars)
+	} else {
+		err = l.writeCompressed(io.MultiWriter(tmp, blob), diff, b.vars)
+	}
 	if err != nil {
-		return nil, "", "", err
-	}
-	if err := l.writeStream(io.MultiWriter(codec, diff), b.vars); err != nil {
-		return nil, "", "", err
-	}
-	if err := codec.Close(); err != nil {
 		return nil, "", "", err
 	}
 	name, size := blob.hex(), blob.n
@@ -75,8 +75,42 @@ func (b *builder) writeLayer(l Layer, docker bool) (desc json.RawMessage, digest
 	if mediaType == "" {
 		mediaType = layerType(l.Codec, docker)
 	}
-	desc, err = b.descriptor(mediaType, name, size, l.Edit)
+	var edits []Edit
+	if annotations != nil {
+		at := "/annotations"
+		body, err := marshal(annotations)
+		if err != nil {
+			return nil, "", "", err
+		}
+		edits = []Edit{{At: &at, Set: body}}
+	}
+	desc, err = b.descriptor(mediaType, name, size, append(edits, l.Edit...))
 	return desc, name, diff.hex(), err
+}
+
+// writeCompressed writes the layer's stream by its codec, and also to diff.
+func (l Layer) writeCompressed(w, diff io.Writer, v Vars) error {
+	codec, err := l.compressor(w, v)
+	if err != nil {
+		return err
+	}
+	if err := l.writeStream(io.MultiWriter(codec, diff), v); err != nil {
+		return err
+	}
+	return codec.Close()
+}
+
+// writeWithTables writes it as zstd:chunked, and gives the annotations that say so.
+func (l Layer) writeWithTables(w, diff io.Writer, v Vars) (map[string]string, error) {
+	blob, annotations, stream, err := l.writeChunked(v)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(blob); err != nil {
+		return nil, err
+	}
+	_, err = diff.Write(stream)
+	return annotations, err
 }
 
 // writeStream writes the tar stream, edited where the layer says so, or the file.
