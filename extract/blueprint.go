@@ -31,7 +31,7 @@ type blueprint struct {
 
 // errNoParts says that a layer cannot be had in parts, or that this would not be
 // cheaper.
-var errNoParts = errors.New("the layer is not read in parts")
+var errNoParts = errors.New("parts of it will not do")
 
 // whole tells whether an error of reading in parts leaves the whole blob as the
 // way: it gives the right content, or the right reason to refuse it.

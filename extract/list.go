@@ -54,8 +54,8 @@ type OtherEntry struct {
 
 // ListImage tells of every entry of an image; platforms narrow the boot trees as
 // they do for Pull, and leave out the rest. With files it lists what each tree
-// holds: from the manifest where that says it, else it reads the layers, proving
-// them as a pull does.
+// holds: from the manifest or the tables of layers where these say it, else it reads
+// the layers. Only a pull proves that tables do not lie.
 func ListImage(ctx context.Context, c *transport.Client, ref transport.Reference, platforms []string, files bool) (*Listing, error) {
 	src, err := c.Source(ctx, ref)
 	if err != nil {
@@ -190,10 +190,20 @@ func sizeOfBlobs(m *ocispec.Manifest) int64 {
 	return size
 }
 
-// listFiles lists a tree, and reads only the layers that it takes.
+// listFiles lists a tree. What neither the manifest nor the tables of layers say it
+// reads from the layers.
 func listFiles(ctx context.Context, src transport.Source, t *target) ([]ListedFile, error) {
 	in := newIntake(src, t, layerIndex{}, nowhere{}, nil)
 	entries, complete := in.foreseen()
+	if !complete {
+		if err := in.findSums(ctx); err != nil {
+			return nil, err
+		}
+		if err := in.survey(ctx); err != nil {
+			return nil, err
+		}
+		entries, complete = in.foreseen()
+	}
 	if !complete {
 		if err := in.readRest(ctx); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -116,5 +117,30 @@ func TestDelta(t *testing.T) {
 	}
 	if code, _, errs := nbextract(t, "verify", "-d", boot); code != 0 {
 		t.Errorf("verify: exit %d\n%s", code, errs)
+	}
+}
+
+// TestTablesAreEnoughToLook lists an image and makes a dry run: neither fetches the
+// payload, and both know its links, directories and sizes.
+func TestTablesAreEnoughToLook(t *testing.T) {
+	nbpack, r, tree := nbpackPath(t), newRecorder(t), t.TempDir()
+	save(t, tree, "install.img", incompressible(1, 2<<20))
+	save(t, tree, "shimx64.efi", incompressible(3, 100<<10))
+	build(t, nbpack, tree, r.ref("v"))
+	dry := pullJSON(t, "--dry-run", r.ref("v"), "-d", filepath.Join(t.TempDir(), "boot"))
+	if dry.Bytes.Fetched > 20_000 || dry.Requests > 8 || dry.Plan == nil || !dry.Plan.Complete {
+		t.Errorf("dry run: %+v, plan %+v", dry, dry.Plan)
+	}
+	out := must(t, "list", "--tls-verify=false", "--json", r.ref("v"))
+	var list extract.Listing
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Images) != 1 {
+		t.Fatalf("list: %v\n%s", err, out)
+	}
+	got := map[string]int64{}
+	for _, f := range list.Images[0].Files {
+		got[f.Path] = f.Size
+	}
+	if got["install.img"] != 2<<20 || got["shimx64.efi"] != 100<<10 || len(got) != 5 {
+		t.Errorf("list: %v", got)
 	}
 }

@@ -29,8 +29,9 @@ of each with their sizes. What else an index holds (containers, disks, single
 files) is listed with what it is. Where the reference names no tag, list shows
 the tags of the repository, and which of them belong to an index.
 
-The files of an artifact stand in its manifest. To list those of an image it
-reads the layers and proves them as pull does; with --brief it does not.`,
+The files of an artifact stand in its manifest, those of an image mostly in tables
+of its layers, which are short; other layers it reads, and proves them as pull
+does. With --brief it does neither.`,
 		Example: `  nbextract list registry.example/netboot
   nbextract list registry.example/netboot:fedora-42 --platform aarch64
   nbextract list oci:release:debian-12 --json`,
