@@ -15,20 +15,49 @@ import (
 // Scan, or a rule of the format would be broken, nothing is published. Tags are
 // written last.
 func Build(ctx context.Context, c *transport.Client, plan *Plan, dst transport.Reference) ([]Result, error) {
-	if err := plan.CheckDestination(dst); err != nil {
-		return nil, err
-	}
-	b := &build{plan: plan, files: &sourceFiles{plan: plan, boot: plan.bootChecker()}}
-	defer b.close()
-	for _, p := range plan.manifests() {
-		if err := b.begin(ctx, c, p, dst); err != nil {
+	return BuildAll(ctx, c, []*Plan{plan}, dst)
+}
+
+// BuildAll does for several plans what Build does for one: all of them are read
+// and made before the first is published.
+func BuildAll(ctx context.Context, c *transport.Client, plans []*Plan, dst transport.Reference) ([]Result, error) {
+	for _, plan := range plans {
+		if err := plan.CheckDestination(dst); err != nil {
 			return nil, err
 		}
 	}
-	if err := b.make(ctx); err != nil {
-		return nil, err
+	var builds []*build
+	for _, plan := range plans {
+		b := &build{plan: plan, files: &sourceFiles{plan: plan, boot: plan.bootChecker()}}
+		defer b.close()
+		builds = append(builds, b)
+		err := b.prepare(ctx, c, dst)
+		if err != nil && len(plans) > 1 {
+			err = fmt.Errorf("%s: %w", plan.Platform, err)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return b.publish(ctx)
+	var results []Result
+	for _, b := range builds {
+		published, err := b.publish(ctx)
+		results = append(results, published...)
+		if err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// prepare makes everything that will be published.
+func (b *build) prepare(ctx context.Context, c *transport.Client, dst transport.Reference) error {
+	for _, p := range b.plan.manifests() {
+		if err := b.begin(ctx, c, p, dst); err != nil {
+			return err
+		}
+	}
+	return b.make(ctx)
 }
 
 // build is one run of Build. All its manifests are whole before the first of

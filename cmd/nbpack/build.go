@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"strings"
 
@@ -95,6 +96,12 @@ several platforms may run at once. See "nbpack index --help".
 --sign-key signs what was built, and the index. See "nbpack sign --help", also for
 where the passphrase comes from.
 
+-f packs what a recipe says, a YAML file, for all its platforms (or those of --only)
+into one index, and prints the digest of the index. All platforms are read and
+checked before the first is published. IMAGE is by default that of the recipe.
+What the recipe can say is not taken from flags; --set gives its variables values.
+See docs/recipe.md.
+
 The sources must hold still: if a file changes while it is packed, the build
 fails and nothing is published. The tag of IMAGE is written last.`
 
@@ -141,6 +148,7 @@ type buildFlags struct {
 	lint        string
 	index       bool
 	wrap        bool
+	recipe      recipeFlags
 	sign        buildSign
 	options     pack.Options
 }
@@ -148,11 +156,11 @@ type buildFlags struct {
 func buildCommand(env *cli.Env) *cobra.Command {
 	var b buildFlags
 	cmd := &cobra.Command{
-		Use:     "build [flags] SOURCE... IMAGE",
+		Use:     "build [flags] SOURCE... IMAGE | build -f RECIPE [flags] [IMAGE]",
 		Short:   "Pack directories and files into an image or an artifact",
 		Long:    buildLong,
 		Example: buildExample,
-		Args:    cobra.MinimumNArgs(2),
+		Args:    func(cmd *cobra.Command, args []string) error { return b.buildArgs(cmd, args) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return b.run(cmd, env, args) },
 	}
 	b.bind(cmd)
@@ -189,6 +197,7 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.BoolVar(&b.json, "json", false, "print the result as one JSON object")
 	fs.StringVar(&b.digestFile, "digest-file", "", "write the digest to `FILE` too")
 	b.sign.bind(cmd)
+	b.recipe.bind(cmd)
 	b.registry.Bind(fs)
 	complete(cmd, "format", "image", "artifact", "file")
 	complete(cmd, "disktype", "qcow2", "raw", "kernel", "ramdisk")
@@ -230,7 +239,7 @@ func (b *buildFlags) parse(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "os-name", "os-version", "disktype", "digest-file", "sign-key"} {
+	for _, flag := range []string{"entrypoint", "alt-entrypoint", "legacy-entrypoint", "os-name", "os-version", "disktype", "digest-file", "sign-key", "file"} {
 		if f := cmd.Flag(flag); f.Changed && f.Value.String() == "" {
 			return cli.Usage("--%s is empty", flag)
 		}
@@ -286,6 +295,9 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	if err := b.parse(cmd); err != nil {
 		return err
 	}
+	if b.recipe.file != "" {
+		return b.runRecipe(cmd, env, args)
+	}
 	dst, err := transport.ParseReference(args[len(args)-1])
 	if err != nil {
 		return err
@@ -293,8 +305,16 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	if err := b.parseIndex(args[len(args)-1], dst); err != nil {
 		return err
 	}
+	b.options.Sources = args[:len(args)-1]
+	return b.pack(cmd.Context(), env, dst, func() ([]*pack.Plan, error) {
+		plan, err := pack.Scan(cmd.Context(), b.options)
+		return []*pack.Plan{plan}, err
+	})
+}
+
+// pack packs what scan plans.
+func (b *buildFlags) pack(ctx context.Context, env *cli.Env, dst transport.Reference, scan func() ([]*pack.Plan, error)) error {
 	o := &b.options
-	o.Sources = args[:len(args)-1]
 	o.Log, o.Progress = env.Warn, env.Progress()
 	client, err := newClient(env, &b.registry)
 	if err != nil {
@@ -302,29 +322,41 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 	}
 	defer client.Close()
 	o.Client, o.PlainHTTP = client, b.registry.TLSVerify != nil && !*b.registry.TLSVerify
-	plan, err := pack.Scan(cmd.Context(), *o)
+	plans, err := scan()
 	if err != nil {
 		return err
 	}
-	defer plan.Close() // nothing was written through it
-	if err := plan.CheckDestination(dst); err != nil {
+	defer func() {
+		for _, plan := range plans {
+			_ = plan.Close() // nothing was written through it
+		}
+	}()
+	for _, plan := range plans {
+		if err := plan.CheckDestination(dst); err != nil {
+			return err
+		}
+	}
+	if err := b.sign.open(ctx, env, dst); err != nil {
 		return err
 	}
-	if err := b.sign.open(cmd.Context(), env, dst); err != nil {
-		return err
+	if b.dryRun && b.recipe.file != "" {
+		return printPlans(env, plans, b.json)
 	}
 	if b.dryRun {
-		return printPlan(env, plan, b.json)
+		return printPlan(env, plans[0], b.json)
 	}
-	results, into, err := b.inIndex(cmd.Context(), env, client, dst, func() ([]pack.Result, error) {
-		return pack.Build(cmd.Context(), client, plan, dst)
+	results, into, err := b.inIndex(ctx, env, client, dst, func() ([]pack.Result, error) {
+		return pack.BuildAll(ctx, client, plans, dst)
 	})
 	if err != nil {
 		return err
 	}
-	if err := b.sign.sign(cmd.Context(), client, dst, results, into); err != nil {
+	if err := b.sign.sign(ctx, client, dst, results, into); err != nil {
 		return err
 	}
 	env.StopProgress()
+	if b.recipe.file != "" {
+		return b.reportRecipe(env, results, into)
+	}
 	return b.report(env, results, into)
 }

@@ -52,10 +52,15 @@ func (b *buildFlags) report(env *cli.Env, results []pack.Result, into *indexOutp
 	if err != nil {
 		return fmt.Errorf("everything is published, with the digest %s, but: %w", strings.Join(strings.Fields(digests.String()), " "), err)
 	}
+	return b.writeDigests(digests.String())
+}
+
+// writeDigests writes the digest file, if there is to be one.
+func (b *buildFlags) writeDigests(text string) error {
 	if b.digestFile == "" {
 		return nil
 	}
-	if err := os.WriteFile(b.digestFile, []byte(digests.String()), 0o644); err != nil {
+	if err := os.WriteFile(b.digestFile, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("everything is published, but: writing the digest file: %w", err)
 	}
 	return nil

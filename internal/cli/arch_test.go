@@ -32,10 +32,10 @@ func arrows() map[string][]string {
 		catalog:         {"spec", ociindex, transport, config},
 		source:          {"spec", archive, ociindex, transport},
 		upstream:        {"spec"},
-		"pack":          {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, "pack/index"},
+		"pack":          {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog, hooks},
-		"cmd/nbpack":    {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, cli, "pack", "pack/index"},
+		"cmd/nbpack":    {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index"},
 		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks},
 	}
 }

@@ -29,7 +29,8 @@ const (
 // name for messages.
 //
 // Fields have tags `yaml:"key"`; a field tagged `yaml:",inline"` is a struct
-// whose keys stand beside those of the struct around it. Fields are strings,
+// whose keys stand beside those of the struct around it; one tagged
+// `yaml:"key,plain"` is what a plain value in the place of the struct is for. Fields are strings,
 // booleans, integers, pointers, structs, lists and maps with string keys of
 // these, or have UnmarshalText. Where a list is wanted, a single value is a list
 // of one. Nothing is left out in silence: unknown keys, keys that occur twice,
@@ -136,6 +137,10 @@ func (d *decoder) text(p Place, t encoding.TextUnmarshaler) {
 func (d *decoder) mapping(p Place, v reflect.Value, depth int) {
 	fields := map[string]reflect.Value{}
 	collect(p, v, fields)
+	if f, ok := plain(v); ok && p.node.Kind == yaml.ScalarNode {
+		d.decode(p, f, depth+1)
+		return
+	}
 	d.each(p, func(key string, at Place) {
 		if f, ok := fields[key]; ok {
 			d.decode(at, f, depth+1)
@@ -143,6 +148,16 @@ func (d *decoder) mapping(p Place, v reflect.Value, depth int) {
 			d.fail(at.Errorf("unknown key%s", suggest(key, fields)))
 		}
 	})
+}
+
+// plain gives the field that a plain value in the place of a struct is for.
+func plain(v reflect.Value) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if _, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ","); options == "plain" {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
 }
 
 // collect finds the fields of a struct by their keys, and tells it its place.

@@ -144,6 +144,12 @@ func Fetch(ctx context.Context, o Options, name string, limit int64) ([]byte, er
 // IsURL tells whether a source, or a document, is on a web server.
 func IsURL(name string) bool { return isURL(name) }
 
+// IsImage tells whether a source is an image.
+func IsImage(name string) bool { return isImage(name) }
+
+// IsSHA256 tells whether s is a SHA-256 in lower-case hex.
+func IsSHA256(s string) bool { return isSHA256(s) }
+
 // Public names a source or a document as in Origin.
 func Public(name string) string { return public(name) }
 
