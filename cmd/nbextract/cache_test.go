@@ -75,7 +75,7 @@ func (b *toll) count() (all, direct, blobs int) {
 	return all, direct, blobs
 }
 
-// close breaks every connection from now on.
+// turn breaks every connection from now on, or lets them pass again.
 func (b *toll) turn(off bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
