@@ -41,6 +41,7 @@ type Dir struct {
 	madeState bool     // Open made the state directory
 
 	images   map[string]*Image
+	trees    map[string]*Tree // records that were read, by their names
 	contents contentIndex // where a content is recorded, made when first needed
 
 	partialMu sync.Mutex
@@ -116,7 +117,7 @@ func newDir(dir string, o Options) *Dir {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	return &Dir{path: dir, opts: o, ops: &fsOps{hook: o.hook}, lock: -1, images: map[string]*Image{}, inUse: map[string]bool{}}
+	return &Dir{path: dir, opts: o, ops: &fsOps{hook: o.hook}, lock: -1, images: map[string]*Image{}, trees: map[string]*Tree{}, inUse: map[string]bool{}}
 }
 
 // Close gives up the lock. Where Open made the boot directory or its state

@@ -156,7 +156,29 @@ func (d *Dir) Tree(live string) (*Tree, error) {
 	return t, err
 }
 
+// readTree gives a record. Whoever holds the lock reads each once: nobody else
+// may change it, and every commit looks at all of them.
 func (d *Dir) readTree(name string) (*Tree, error) {
+	if d.lock >= 0 {
+		if t, known := d.trees[name]; known {
+			return t.clone(), nil
+		}
+	}
+	t, err := d.loadTree(name)
+	if err == nil && t != nil && d.lock >= 0 {
+		d.trees[name] = t.clone()
+	}
+	return t, err
+}
+
+// clone copies what callers change.
+func (t *Tree) clone() *Tree {
+	c := *t
+	c.Files, c.History, c.Units = slices.Clone(t.Files), slices.Clone(t.History), slices.Clone(t.Units)
+	return &c
+}
+
+func (d *Dir) loadTree(name string) (*Tree, error) {
 	dir, err := d.stateDir(treesName, false)
 	if isMissing(err) {
 		return nil, nil
@@ -206,6 +228,7 @@ func (d *Dir) writeTree(t *Tree) error {
 		return fmt.Errorf("write record of %q: %w", t.Live, err)
 	}
 	defer dir.close()
+	delete(d.trees, treeRecordName(t.Live))
 	if err := d.writeRecord(dir, treeRecordName(t.Live), t); err != nil {
 		return fmt.Errorf("write record of %q: %w", t.Live, err)
 	}

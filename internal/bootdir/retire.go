@@ -260,6 +260,7 @@ func (d *Dir) dropTree(live string) error {
 		return err
 	}
 	defer records.close()
+	delete(d.trees, treeRecordName(live))
 	if err := d.ops.unlink(records, treeRecordName(live)); err != nil {
 		return err
 	}
