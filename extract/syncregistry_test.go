@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +35,8 @@ import (
 type shelf struct {
 	t *testing.T
 	*httptest.Server
-	store http.Handler
+	store  http.Handler
+	remote string // address of another registry that documents are put into
 
 	mu    sync.Mutex
 	seen  []string
@@ -88,12 +90,37 @@ func (s *shelf) put(repo, name, mediaType string, body []byte) ocispec.Descripto
 func (s *shelf) blob(repo, mediaType string, b []byte) ocispec.Descriptor {
 	s.t.Helper()
 	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	s.do(http.MethodPost, "/v2/"+repo+"/blobs/uploads/?digest="+d.Digest.String(), "application/octet-stream", b)
+	const octets = "application/octet-stream"
+	if s.remote == "" {
+		s.do(http.MethodPost, "/v2/"+repo+"/blobs/uploads/?digest="+d.Digest.String(), octets, b)
+		return d
+	}
+	at := s.do(http.MethodPost, "/v2/"+repo+"/blobs/uploads/", octets, nil)
+	s.do(http.MethodPut, at.RequestURI()+"&digest="+d.Digest.String(), octets, b)
 	return d
 }
 
-func (s *shelf) do(method, path, mediaType string, body []byte) {
+// do sends a request that has to succeed, and gives the Location of the answer.
+func (s *shelf) do(method, path, mediaType string, body []byte) *url.URL {
 	s.t.Helper()
+	if s.remote != "" {
+		r, err := http.NewRequest(method, "http://"+s.remote+path, bytes.NewReader(body))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", mediaType)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode/100 != 2 {
+			s.t.Fatalf("%s %s: %s", method, path, resp.Status)
+		}
+		at, _ := resp.Location()
+		return at
+	}
 	r := httptest.NewRequest(method, path, bytes.NewReader(body))
 	r.Header.Set("Content-Type", mediaType)
 	w := httptest.NewRecorder()
@@ -101,6 +128,7 @@ func (s *shelf) do(method, path, mediaType string, body []byte) {
 	if w.Code/100 != 2 {
 		s.t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
 	}
+	return nil
 }
 
 // boot is a small boot set to be pushed.

@@ -1,0 +1,263 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/catalog"
+)
+
+func TestSyncFailuresStandAlone(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	reg.push("a", "good", boot{version: "1"})
+	reg.push("a", "bad", boot{version: "2", files: map[string]string{"../x": "escape"}})
+	reg.push("b", "other", boot{version: "3"})
+	ref := func(name string) string { return "- {ref: '" + reg.host() + "/" + name + "'}\n" }
+	r, err := s.run(ref("a:bad") + ref("a:gone") + ref("a:good") + ref("b:other"))
+	var sum *SyncError
+	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 2 || len(r.Failures) != 2 {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	if r.Failures[0].Kind != FailNotFound && r.Failures[1].Kind != FailNotFound {
+		t.Errorf("%+v %+v", r.Failures[0], r.Failures[1])
+	}
+	// The code of the only kind, and since when.
+	first := s.now
+	s.now = s.now.Add(time.Hour)
+	r, err = s.run(ref("a:gone") + ref("a:good"))
+	if !errors.As(err, &sum) || sum.ExitCode() != 4 || !r.Failures[0].Since.Equal(first) || !strings.Contains(s.warned[0], "it fails since 2026-01-01 00:00") {
+		t.Errorf("%v %q", err, s.warned)
+	}
+	r, err = s.run(ref("a:bad"))
+	if !errors.As(err, &sum) || sum.ExitCode() != 3 {
+		t.Errorf("%v %+v", err, r.Failures[0])
+	}
+	// It is there again.
+	reg.push("a", "gone", boot{version: "4"})
+	s.must(ref("a:gone"))
+	state, err := ReadSyncState(s.dir)
+	if err != nil || !state.References["docker://"+reg.host()+"/a:gone"].FailingSince.IsZero() || !state.Runs["test"].Succeeded.Equal(s.now) {
+		t.Errorf("%v %+v", err, state)
+	}
+}
+
+func TestSyncRegistryDown(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	text := ""
+	for i := range 40 {
+		reg.push("a", fmt.Sprint("v", i), boot{version: fmt.Sprint(i)})
+		text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.host(), i)
+	}
+	s.must(text)
+	reg.asked()
+	reg.breaks(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	r, err := s.run(text)
+	if asked := len(reg.asked()); asked > 5*(breakerLimit+defaultConcurrency) {
+		t.Errorf("a registry that is down was asked %d times", asked)
+	}
+	if err == nil || len(r.Failures) != 40 || r.Failures[0].Kind != FailNetwork {
+		t.Fatalf("%v, %d failures", err, len(r.Failures))
+	}
+	list, err := Verify(t.Context(), s.dir)
+	if err != nil || len(list) != 40 || problems(list) {
+		t.Errorf("%v: %d trees", err, len(list))
+	}
+	s.now = s.now.Add(3 * time.Hour)
+	reg.Close()
+	if _, err := s.run(text); err == nil || !strings.Contains(s.warned[0], "it fails since 2026-01-01 00:00 UTC") {
+		t.Errorf("%v %q", err, s.warned[0])
+	}
+}
+
+func TestSyncTransientFaults(t *testing.T) {
+	big := strings.Repeat("0123456789abcdef", 1<<12)
+	for name, fault := range map[string]func(n int, w http.ResponseWriter, r *http.Request) bool{
+		"503 twice": func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n <= 2 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			return n <= 2
+		},
+		"429 with Retry-After": func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n <= 2 {
+				w.Header().Set("Retry-After", "86400")
+				w.WriteHeader(http.StatusTooManyRequests)
+			}
+			return n <= 2
+		},
+		"connection dropped": func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n <= 2 {
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		},
+		"five broken connections for each blob": func(n int, w http.ResponseWriter, r *http.Request) bool {
+			if n > 5 || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
+				return false
+			}
+			w.Header().Set("Content-Length", "1000000")
+			w.WriteHeader(http.StatusOK)
+			_, _ = w.Write([]byte{})
+			panic(http.ErrAbortHandler)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg, s := newShelf(t), newSyncer(t)
+			reg.push("a", "v1", boot{version: "1", files: map[string]string{"vmlinuz": big}})
+			reg.push("a", "v2", boot{version: "2"})
+			times := map[string]int{}
+			reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+				reg.mu.Lock()
+				times[r.URL.Path]++
+				n := times[r.URL.Path]
+				reg.mu.Unlock()
+				return fault(n, w, r)
+			})
+			if r := s.must("- {repository: " + reg.host() + "/a, tags: 'v*'}\n"); r.Changed != 2 {
+				t.Errorf("%+v", r)
+			}
+			got, err := os.ReadFile(filepath.Join(s.dir, "os/1/amd64/vmlinuz"))
+			if err != nil || string(got) != big {
+				t.Errorf("%v, %d bytes", err, len(got))
+			}
+		})
+	}
+}
+
+func TestSyncSpace(t *testing.T) {
+	known := layerIndex{}
+	jobs := []*job{
+		{target: &target{manifest: &ocispec.Manifest{Layers: []ocispec.Descriptor{{Digest: "sha256:1"}, {Digest: "sha256:2"}}},
+			layers: []layer{sized(10), sized(20)}}},
+		{target: &target{manifest: &ocispec.Manifest{Layers: []ocispec.Descriptor{{Digest: "sha256:2"}, {Digest: "sha256:3"}}},
+			layers: []layer{sized(20), sized(40)}}},
+	}
+	if got := spaceFor(jobs, known, nil); got != 70 {
+		t.Errorf("%d bytes", got)
+	}
+	if got := spaceFor(jobs, known, map[*job]int64{jobs[0]: 100, jobs[1]: 15}); got != 25 {
+		t.Errorf("%d bytes", got)
+	}
+	jobs[1].target.layers[1] = sized(1 << 62)
+	jobs[0].target.layers[0] = sized(1 << 62)
+	if got := spaceFor(jobs, known, nil); got <= 0 {
+		t.Errorf("%d bytes", got)
+	}
+}
+
+type sizedLayer struct {
+	layer
+	size int64
+}
+
+func sized(n int64) layer { return sizedLayer{size: n} }
+
+func (s sizedLayer) space() int64 { return s.size }
+
+func (s sizedLayer) recorded(layerIndex) (knownLayer, bool) { return knownLayer{}, false }
+
+func TestSyncLocked(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	reg.push("a", "v", boot{version: "1"})
+	text := "- {ref: '" + reg.host() + "/a:v'}\n"
+	d, err := bootdir.Open(t.Context(), s.dir, bootdir.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.run(text)
+	var sum *SyncError
+	if !errors.As(err, &sum) || sum.ExitCode() != 75 {
+		t.Errorf("%v", err)
+	}
+	s.opts.Wait = true
+	looks := 0
+	s.opts.Sleep = func(context.Context, time.Duration) error {
+		if looks++; looks == 3 {
+			return d.Close()
+		}
+		return nil
+	}
+	if r := s.must(text); r.Changed != 1 || looks != 3 {
+		t.Errorf("%d looks, %+v", looks, r)
+	}
+}
+
+func TestSyncWeek(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	s.opts.Prune = true
+	text := "- {repository: " + reg.host() + "/a, tags: 'v*', newest: 3, keep: 2}\n"
+	hours := 7 * 24
+	if testing.Short() {
+		hours = 60
+	}
+	for h := range hours {
+		if h%5 == 0 { // a tag moves
+			reg.push("a", fmt.Sprint("v", h/24), boot{version: fmt.Sprint(h / 24), files: map[string]string{"vmlinuz": fmt.Sprint("kernel ", h)}})
+		}
+		down := h%11 == 3
+		reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+			if down {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+			return down
+		})
+		if _, err := s.run(text); (err != nil) != down {
+			t.Fatalf("hour %d: %v %q", h, err, s.warned)
+		}
+		s.now = s.now.Add(time.Hour)
+	}
+	reg.breaks(nil)
+	for range 2 { // what is on its way out
+		s.now = s.now.Add(25 * time.Hour)
+		s.must(text)
+	}
+	list, err := Verify(t.Context(), s.dir)
+	if err != nil || len(list) != 3 || problems(list) {
+		t.Fatalf("%v, %d trees", err, len(list))
+	}
+	var generations, records, stage []string
+	generations, _ = filepath.Glob(filepath.Join(s.dir, "by-digest/*"))
+	records, _ = filepath.Glob(filepath.Join(s.dir, ".nbextract/images/*"))
+	for _, kind := range []string{"stage", "partial", "kept"} {
+		found, _ := filepath.Glob(filepath.Join(s.dir, ".nbextract", kind, "*"))
+		stage = append(stage, found...)
+	}
+	if len(generations) > 6 || len(records) != len(generations) || len(stage) != 0 {
+		t.Errorf("%d generations, %d records, left %q", len(generations), len(records), stage)
+	}
+	if st, err := os.Stat(filepath.Join(s.dir, ".nbextract/sync.json")); err != nil || st.Size() > 4096 {
+		t.Errorf("%v: the note has %d bytes", err, st.Size())
+	}
+}
+
+func TestSyncMirror(t *testing.T) {
+	reg, mirror, s := newShelf(t), newShelf(t), newSyncer(t)
+	reg.push("a/b", "v", boot{version: "1"})
+	mirror.push("copy/b", "v", boot{version: "1"})
+	text := fmt.Sprintf("destination: %s\nmirrors: {'%s/a': ['%s/copy']}\nimages:\n- ref: '%s/a/b:v'\n", s.dir, reg.host(), mirror.host(), reg.host())
+	c, entries, err := catalog.Parse("c", "c", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.runCatalog(c, entries); err != nil || r.Changed != 1 || len(reg.asked()) != 0 {
+		t.Errorf("%v", err)
+	}
+	mirror.Close()
+	reg.push("a/b", "v", boot{version: "1", files: map[string]string{"vmlinuz": "new"}})
+	if r, err := s.runCatalog(c, entries); err != nil || r.Changed != 1 {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,62 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nbpack/nbpack/internal/catalog"
+)
+
+func TestSyncHooks(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	reg.push("a", "v1", boot{version: "1"})
+	reg.push("a", "v2", boot{version: "2"})
+	h := &heard{veto: "os/2/amd64"}
+	s.opts.MakeHooks = func(*catalog.Hooks) (Hooks, error) { return h, nil }
+	text := "- {repository: " + reg.host() + "/a, tags: 'v*', hooks: {failed: /bin/true}}\n"
+	r, err := s.run(text)
+	var sum *SyncError
+	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 1 || r.Failures[0].Kind != FailVetoed {
+		t.Errorf("%v %+v", err, r)
+	}
+	want := "pre os/1/amd64 staged, post os/1/amd64, pre os/2/amd64 staged, failed vetoed"
+	if got := strings.Join(h.calls, ", "); got != want {
+		t.Errorf("%s", got)
+	}
+	h.veto, h.calls = "", nil
+	s.must(text)
+	s.must(text)
+	if got := strings.Join(h.calls, ", "); got != "pre os/2/amd64 staged, post os/2/amd64" {
+		t.Errorf("%s", got)
+	}
+}
+
+type heard struct {
+	veto  string
+	calls []string
+}
+
+func (h *heard) PreCommit(_ context.Context, c *TreeChange) error {
+	call := "pre " + c.Path
+	if _, err := os.Stat(filepath.Join(c.Stage, "vmlinuz")); err == nil && c.OldDigest == "" {
+		call += " staged"
+	}
+	h.calls = append(h.calls, call)
+	if c.Path == h.veto {
+		return errors.New("not today")
+	}
+	return nil
+}
+
+func (h *heard) PostCommit(_ context.Context, c *TreeChange) error {
+	h.calls = append(h.calls, "post "+c.Path)
+	return nil
+}
+
+func (h *heard) Failed(_ context.Context, f *Failure) {
+	h.calls = append(h.calls, "failed "+string(f.Kind))
+}
