@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -142,5 +143,68 @@ func TestTablesAreEnoughToLook(t *testing.T) {
 	}
 	if got["install.img"] != 2<<20 || got["shimx64.efi"] != 100<<10 || len(got) != 5 {
 		t.Errorf("list: %v", got)
+	}
+}
+
+// TestEachFileIsReadOnce counts what updates read, from a layout on the disk: the
+// files of the tree once, to prove the layer. A large file of which chunks are
+// taken is read, and so is what was made of it.
+func TestEachFileIsReadOnce(t *testing.T) {
+	nbpack, work, tree := nbpackPath(t), t.TempDir(), t.TempDir()
+	ref, boot := "oci:"+filepath.Join(work, "layout")+":v", filepath.Join(work, "boot")
+	size := deltaSize(t)
+	image := incompressible(1, size)
+	save(t, tree, "install.img", image)
+	save(t, tree, "grub.cfg", []byte("set timeout=5 # thirty bytes.\n"))
+	pull := func(what string) usage {
+		t.Helper()
+		build(t, nbpack, tree, ref)
+		r, u := measure(t, "pull", ref, "-d", boot)
+		if r.code != 0 {
+			t.Fatalf("exit %d\n%s", r.code, r.stderr)
+		}
+		t.Logf("%s: read %.2f, wrote %.2f times the size, %d MiB of memory", what,
+			float64(u.Read)/float64(size), float64(u.Written)/float64(size), u.Memory>>20)
+		if u.Memory > 96<<20 && !raceDetector() {
+			t.Errorf("%s: %d MiB of memory", what, u.Memory>>20)
+		}
+		sameTree(t, tree, filepath.Join(boot, "d/1/amd64"))
+		return u
+	}
+	const rest = 2 << 20 // the program itself, documents, tables
+	pull("everything")
+	save(t, tree, "grub.cfg", []byte("set timeout=7 # thirty bytes.\n"))
+	if u := pull("30 bytes"); u.Read > int64(size)+rest || u.Written > rest {
+		t.Errorf("30 bytes changed: %+v", u)
+	}
+	copy(image[size/2:], "changed")
+	save(t, tree, "install.img", image)
+	if u := pull("a chunk"); u.Read > int64(size)*2+rest || u.Written > int64(size)+rest {
+		t.Errorf("a chunk changed: %+v", u)
+	}
+}
+
+// TestPlainTarIsReadInParts updates an image whose payload is not compressed: its
+// headers are found by range, and files are fetched whole.
+func TestPlainTarIsReadInParts(t *testing.T) {
+	nbpack, r, tree, boot := nbpackPath(t), newRecorder(t), t.TempDir(), t.TempDir()
+	save(t, tree, "install.img", incompressible(1, 6<<20))
+	save(t, tree, "vmlinuz", incompressible(2, 200<<10))
+	save(t, tree, "grub.cfg", []byte("set timeout=5 # thirty bytes.\n"))
+	pull := func() extract.TreeReport {
+		t.Helper()
+		out, err := exec.Command(nbpack, "build", "--tls-verify=false", "--os-name", "d", "--os-version", "1",
+			"--platform", "linux/amd64", "--compression", "none", tree, r.ref("v")).CombinedOutput()
+		if err != nil {
+			t.Fatalf("nbpack build: %v\n%s", err, out)
+		}
+		got := pullJSON(t, r.ref("v"), "-d", boot)
+		sameTree(t, tree, filepath.Join(boot, "d/1/amd64"))
+		return got
+	}
+	pull()
+	save(t, tree, "vmlinuz", incompressible(3, 200<<10))
+	if got := pull(); got.Bytes.Fetched > 400<<10 || got.Requests > 12 {
+		t.Errorf("a file of 200 KiB changed: %+v", got)
 	}
 }

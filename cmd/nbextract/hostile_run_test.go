@@ -54,6 +54,7 @@ func runHere(t *testing.T, args ...string) result {
 type usage struct {
 	Memory  int64 // largest resident set, bytes
 	Written int64 // bytes given to write calls: no less than the disk it used
+	Read    int64 // bytes that read calls gave, also those from the page cache
 }
 
 // TestHostileChild is not a test: it is the process that runMeasured starts.
@@ -66,6 +67,7 @@ func TestHostileChild(t *testing.T) {
 	u := usage{
 		Memory:  procValue("/proc/self/status", "VmHWM:") << 10,
 		Written: procValue("/proc/self/io", "wchar:"),
+		Read:    procValue("/proc/self/io", "rchar:"),
 	}
 	body, err := json.Marshal(u)
 	if err == nil {
@@ -96,6 +98,20 @@ func procValue(file, name string) int64 {
 // bounds on memory and on what it writes.
 func runMeasured(t *testing.T, declared int64, args ...string) result {
 	t.Helper()
+	r, u := measure(t, args...)
+	if u.Memory > memoryLimit && !raceDetector() {
+		t.Errorf("%d MiB of memory, limit %d", u.Memory>>20, memoryLimit>>20)
+	}
+	if r.code != 0 && u.Written > declared+diskSlack {
+		t.Errorf("%d MiB written, %d declared", u.Written>>20, declared>>20)
+	}
+	t.Logf("exit %d, %d MiB of memory, %d MiB written", r.code, u.Memory>>20, u.Written>>20)
+	return r
+}
+
+// measure runs the command in a process of its own.
+func measure(t *testing.T, args ...string) (result, usage) {
+	t.Helper()
 	list, err := json.Marshal(args)
 	if err != nil {
 		t.Fatal(err)
@@ -118,14 +134,7 @@ func runMeasured(t *testing.T, declared int64, args ...string) result {
 	if err := json.Unmarshal(body, &u); err != nil {
 		t.Fatal(err)
 	}
-	if u.Memory > memoryLimit && !raceDetector() {
-		t.Errorf("%d MiB of memory, limit %d", u.Memory>>20, memoryLimit>>20)
-	}
-	if r.code != 0 && u.Written > declared+diskSlack {
-		t.Errorf("%d MiB written, %d declared", u.Written>>20, declared>>20)
-	}
-	t.Logf("exit %d, %d MiB of memory, %d MiB written", r.code, u.Memory>>20, u.Written>>20)
-	return r
+	return r, u
 }
 
 // raceDetector tells whether memory is worth measuring.
