@@ -132,3 +132,25 @@ func TestTap(t *testing.T) {
 		t.Error("no table has a frame")
 	}
 }
+
+// FuzzLayerTables: whatever the annotations say, the tables lie in the blob and keep
+// their bounds.
+func FuzzLayerTables(f *testing.F) {
+	sum := "sha256:" + strings.Repeat("0", 64)
+	f.Add("100:200:3000:1", sum, "400:50:9000", "310:80:90", int64(450))
+	f.Add("9223372036854775807:1:1:1", sum, "1:9223372036854775807:1", "1:1:9223372036854775807", int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, toc, sum, split, files string, size int64) {
+		got, err := LayerTables(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerZstd, Size: size, Annotations: map[string]string{
+			AnnotationTOCPosition: toc, AnnotationTOCDigest: sum, AnnotationTarSplitPosition: split,
+			spec.AnnotationFileTablePosition: files, spec.AnnotationFileTableDigest: sum,
+		}})
+		if err != nil {
+			return
+		}
+		for _, table := range []Table{got.TOC, got.TarSplit, got.FileTable} {
+			if table.Offset < 0 || table.Length < 0 || table.Plain < 0 || table.Length > spec.MaxTableSize || table.Plain > spec.MaxTOCSize || table.Offset+table.Length > size || table.Offset+table.Length < 0 {
+				t.Errorf("accepted %+v in %d bytes", table, size)
+			}
+		}
+	})
+}

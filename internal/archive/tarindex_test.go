@@ -95,3 +95,45 @@ func TestScanTarRefuses(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+// FuzzScanTar: headers alone say what the whole layer says, and both are refused
+// together.
+func FuzzScanTar(f *testing.F) {
+	f.Add(rawTar(pax('x', "path", "größe/b"), member{name: "x", flag: '0', body: "text"}, member{name: "d", flag: '5'}, member{name: "h", link: "größe/b", flag: '1'}))
+	for _, test := range hostileHeaders() {
+		if data := rawTar(test.members...); len(data) < 1<<14 {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries, want, _, err := readLayer(bytes.NewReader(data), plain(data))
+		split, files, scanErr := ScanTar(t.Context(), bytes.NewReader(data), plain(data), 1)
+		if scanErr != nil {
+			if err == nil && !isTwice(entries) {
+				t.Fatalf("read as a whole, refused by its headers: %v", scanErr)
+			}
+			return
+		}
+		if err != nil || !slices.Equal(split.Entries(), entries) {
+			t.Fatalf("by the headers %v, as a whole %v (%v)", split.Entries(), entries, err)
+		}
+		for _, file := range files {
+			if string(data[file.Offset:file.End]) != want[file.Path] {
+				t.Errorf("%q has other content", file.Path)
+			}
+		}
+	})
+}
+
+// isTwice tells whether a file is there twice, which a LayerReader leaves to the
+// check of the whole image.
+func isTwice(entries []spec.Entry) bool {
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if e.Type == spec.TypeFile && seen[e.Path] {
+			return true
+		}
+		seen[e.Path] = true
+	}
+	return false
+}
