@@ -37,6 +37,9 @@ func detect(b []byte) Kind {
 	if isSignature(b) {
 		return KindSignature
 	}
+	if packed(b) {
+		return KindPackages
+	}
 	for line := range bytes.Lines(b) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 || line[0] == '#' || line[0] == ';' {
@@ -151,6 +154,10 @@ func parseTreeInfo(doc string, b []byte) ([]named, error) {
 
 // parsePackages reads where packages lie, and their checksums.
 func parsePackages(doc string, b []byte) ([]named, error) {
+	b, err := unpack(b)
+	if err != nil {
+		return nil, refuse(RuleList, doc, "fetch it again", "cannot be unpacked: %v", err)
+	}
 	var list []named
 	var one named
 	end := func() error {
