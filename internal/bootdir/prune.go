@@ -11,8 +11,8 @@ import (
 
 // Prune removes generations: of each tree all but the newest keep (the live
 // one counts; a tree's own Keep overrules it), if they were superseded at least grace ago. The live generation
-// of any tree stays, and so does the whole history of a pinned tree. It gives
-// the digests that were removed. Directories in by-digest that no record knows
+// of any tree stays, and so does the whole history of a pinned tree, and what
+// somebody holds (see Hold). It gives the digests that were removed. Directories in by-digest that no record knows
 // are left alone. Partial downloads that are too old go too.
 func (d *Dir) Prune(ctx context.Context, keep int, grace time.Duration) ([]string, error) {
 	if err := d.needLock(); err != nil {
@@ -42,7 +42,16 @@ func (d *Dir) Prune(ctx context.Context, keep int, grace time.Duration) ([]strin
 			err = ctx.Err()
 			break
 		}
-		if err = d.pruneOne(trees, digest); err != nil {
+		release, ok := d.claim(digest)
+		if !ok {
+			d.opts.Log("generation %s stays for now: machines are booting from it", digest)
+			continue
+		}
+		err = d.pruneOne(trees, digest)
+		if release != nil {
+			release()
+		}
+		if err != nil {
 			err = fmt.Errorf("prune %s: %w", digest, err)
 			break
 		}

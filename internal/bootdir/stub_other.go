@@ -198,3 +198,6 @@ func (d *Dir) Retire(context.Context, string) error { return errPlatform }
 
 // Path is not available here.
 func (s *Stage) Path() string { return "" }
+
+// Hold is not available here.
+func (d *Dir) Hold(string) (io.Closer, error) { return nil, errPlatform }
