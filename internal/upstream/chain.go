@@ -74,6 +74,10 @@ func (c *chain) add(d Document) error {
 		c.signatures = append(c.signatures, d)
 		return nil
 	}
+	if c.keys == nil && packed(doc.text) {
+		// What unpacks it takes memory and time that the document chooses.
+		return usage("give the InRelease that names it, and --keyring, or unpack it", "%q is compressed, which is read only if a signature vouches for it", d.Name)
+	}
 	sum := sha256.Sum256(d.Bytes)
 	doc.sha256 = hex.EncodeToString(sum[:])
 	c.docs = append(c.docs, doc)

@@ -25,23 +25,26 @@ func TestPackedPackages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	key := newKey(t, 0)
+	ring := keyring(t, key)
+	// What a signed Release names are the bytes that are fetched.
+	signed := func(name string, b []byte) (*Lists, error) {
+		return Read([]Document{{name, b}, {"InRelease", inClear(t, release("", string(b)), key)}}, ring, now)
+	}
 	for name, b := range map[string][]byte{"xz": asXZ.Bytes(), "gz": asGzip.Bytes()} {
-		l, err := read(t, "Packages."+name, string(b))
-		if err != nil || l.Kind != KindPackages || len(l.Find("a_1_all.deb")) != 1 {
+		all, err := signed("Packages."+name, b)
+		if err != nil || all.Lists[0].Kind != KindPackages || len(all.Lists[0].Find("a_1_all.deb")) != 1 || all.Lists[0].Root != "InRelease" {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := read(t, "Packages."+name, string(b[:len(b)-6])); err == nil || code(err) != 3 {
+		if _, err := signed("Packages."+name, b[:len(b)-6]); err == nil || code(err) != 3 {
 			t.Errorf("%s, cut off: %v", name, err)
 		}
+		if _, err := read(t, "Packages."+name, string(b)); err == nil || code(err) != 2 {
+			t.Errorf("%s, unsigned: %v", name, err)
+		}
 	}
-	// What a signed Release names are the bytes that are fetched.
-	key := newKey(t, 0)
 	release := inClear(t, release("", asXZ.String()), key)
-	all, err := Read([]Document{{"Packages.xz", asXZ.Bytes()}, {"InRelease", release}}, keyring(t, key), now)
-	if err != nil || all.Lists[0].Root != "InRelease" {
-		t.Errorf("%v", err)
-	}
-	if _, err := Read([]Document{{"Packages.gz", asGzip.Bytes()}, {"InRelease", release}}, keyring(t, key), now); err == nil || !strings.Contains(err.Error(), "does not name") {
+	if _, err := Read([]Document{{"Packages.gz", asGzip.Bytes()}, {"InRelease", release}}, ring, now); err == nil || !strings.Contains(err.Error(), "does not name") {
 		t.Errorf("%v", err)
 	}
 }
