@@ -2,8 +2,8 @@
 //
 // One pull runs through five steps, each in a file of its own: resolve (which
 // manifest, for which platform), layout (which path below the boot directory),
-// plan (what to keep, write and remove), intake (layers into a stage, every
-// byte proved) and the commit, which internal/bootdir does. The other
+// plan (what to keep, write and remove), intake (layers into a stage, as whole
+// blobs or in the parts that are missing, every byte proved) and the commit, which internal/bootdir does. The other
 // functions of the package report on a boot directory or take a step back in
 // it: List, Status, Verify, Rollback, Unpin and Prune.
 package extract
