@@ -36,7 +36,7 @@ var errNoParts = errors.New("parts of it will not do")
 // whole tells whether an error of reading in parts leaves the whole blob as the
 // way: it gives the right content, or the right reason to refuse it.
 func whole(err error) bool {
-	return errors.Is(err, errNoParts) || errors.Is(err, transport.ErrNoRanges) || errors.Is(err, io.ErrUnexpectedEOF) || isRefusal(err)
+	return errors.Is(err, errNoParts) || errors.Is(err, transport.ErrNoRanges) || isRefusal(err)
 }
 
 func isRefusal(err error) bool {
