@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ type progress struct {
 	mu     sync.Mutex
 	bars   *mpb.Progress // nil where there is no terminal
 	byName map[string]*mpb.Bar
+	all    sum
+	allBar *mpb.Bar // below the others; nil as long as there was one piece of work
 	last   time.Time
 }
 
@@ -62,17 +65,23 @@ func (p *progress) report(name string, done, total int64) {
 	}
 }
 
-// draw moves the bar of name; a finished one leaves the screen.
+// draw moves the bar of name, and the one of all; a finished one leaves the screen.
 func (p *progress) draw(name string, done, total int64) {
+	p.all.report(name, done, total)
+	if p.allBar == nil && p.all.several() {
+		p.allBar = p.addBar("in all", 0, mpb.BarPriority(math.MaxInt))
+	}
+	if p.allBar != nil {
+		done, total := p.all.figures()
+		p.allBar.SetTotal(total, false)
+		p.allBar.SetCurrent(done)
+	}
 	bar := p.byName[name]
 	if bar == nil {
 		if len(p.byName) >= maxBars {
 			return
 		}
-		bar = p.bars.AddBar(max(total, 0),
-			mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name(OneLine(name)+" ", decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f")))
+		bar = p.addBar(name, max(total, 0), mpb.BarRemoveOnComplete())
 		p.byName[name] = bar
 	}
 	bar.SetCurrent(done)
@@ -80,6 +89,12 @@ func (p *progress) draw(name string, done, total int64) {
 		bar.SetTotal(total, true)
 		delete(p.byName, name)
 	}
+}
+
+func (p *progress) addBar(name string, total int64, o mpb.BarOption) *mpb.Bar {
+	return p.bars.AddBar(total, o,
+		mpb.PrependDecorators(decor.Name(OneLine(name)+" ", decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f")))
 }
 
 // print writes a line above the bars; false if there are none.
@@ -102,6 +117,9 @@ func (p *progress) stop() {
 	}
 	for _, bar := range p.byName {
 		bar.Abort(true)
+	}
+	if p.allBar != nil {
+		p.allBar.Abort(true)
 	}
 	p.bars.Wait()
 	p.bars = nil
