@@ -23,6 +23,13 @@ type TreeStatus struct {
 	Files     int               `json:"files"`
 	Bytes     int64             `json:"bytes"`
 	History   []Generation      `json:"generations"`
+	// What runs over a catalogue know of the tree's reference; empty for trees
+	// that were pulled by hand.
+	Catalog      string    `json:"catalog,omitempty"`
+	Release      string    `json:"release,omitempty"`
+	Succeeded    time.Time `json:"succeeded,omitzero"` // when it was last seen to be up to date
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	Error        string    `json:"error,omitempty"`
 	Problems  []bootdir.Problem `json:"problems"`
 }
 
@@ -74,9 +81,14 @@ func surveyOnce(ctx context.Context, dir string, checksum bool) ([]TreeStatus, e
 	if len(trees) == 0 {
 		return nil, noTrees(dir)
 	}
+	state, err := readState(d)
+	if err != nil {
+		return nil, err
+	}
 	list := []TreeStatus{}
 	for i := range trees {
 		s := treeStatus(d, &trees[i])
+		s.of(state)
 		if s.Problems, err = d.Drift(ctx, &trees[i], checksum); err != nil {
 			return list, err
 		}
@@ -125,10 +137,22 @@ func noTrees(dir string) error {
 	return &notFoundError{msg: fmt.Sprintf("%q holds no boot tree", dir), hint: "nbextract pull IMAGE -d DIR lays one out"}
 }
 
+// of adds what a state knows of the tree's reference.
+func (s *TreeStatus) of(state *SyncState) {
+	key := s.Reference
+	if s.Release != "" {
+		key += " " + s.Release
+	}
+	if r := state.References[key]; r != nil && r.Catalog == s.Catalog {
+		s.Succeeded, s.FailingSince, s.Error = r.Succeeded, r.FailingSince, r.Error
+	}
+}
+
 func treeStatus(d *bootdir.Dir, t *bootdir.Tree) TreeStatus {
 	s := TreeStatus{
 		Path: t.Live, Reference: t.Reference, Digest: t.Digest, TagDigest: t.TagDigest, Platform: t.Platform,
 		Mode: t.Mode, Pinned: t.Pinned, Created: t.Created, Files: len(t.Files), History: []Generation{},
+		Catalog: t.Catalog, Release: t.Release,
 	}
 	for _, f := range t.Files {
 		s.Bytes += f.Size

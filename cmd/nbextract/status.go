@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,12 +43,40 @@ no network, takes no lock and changes nothing.`,
 
 func printStatus(env *cli.Env, trees []extract.TreeStatus) error {
 	table := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "PATH\tPLATFORM\tDIGEST\tINSTALLED\tSTATE\tREFERENCE")
+	now := time.Now()
+	fmt.Fprintln(table, "PATH\tPLATFORM\tDIGEST\tINSTALLED\tAGE\tLAST SUCCESS\tSTATE\tSOURCE")
 	for _, t := range trees {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Path, label(t.Platform), shortDigest(t.Digest),
-			t.Installed.UTC().Format("2006-01-02 15:04"), state(t), label(t.Reference))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Path, label(t.Platform), shortDigest(t.Digest),
+			moment(t.Installed), age(now.Sub(t.Installed)), moment(t.Succeeded), state(t), source(t))
 	}
 	return table.Flush()
+}
+
+// moment shows a time to the minute.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04")
+}
+
+// age shows a span in the unit that says most.
+func age(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dm", max(d, 0)/time.Minute)
+}
+
+// source is where a tree comes from.
+func source(t extract.TreeStatus) string {
+	if t.Release == "" {
+		return label(t.Reference)
+	}
+	return label(t.Reference) + " " + label(t.Release)
 }
 
 func state(t extract.TreeStatus) string {
@@ -57,6 +86,9 @@ func state(t extract.TreeStatus) string {
 	}
 	if t.Pinned {
 		s += ", pinned"
+	}
+	if !t.FailingSince.IsZero() {
+		s += ", failing since " + moment(t.FailingSince)
 	}
 	return s
 }
