@@ -18,6 +18,7 @@ func arrows() map[string][]string {
 	const trust, bootcheck = "internal/trust", "internal/bootcheck"
 	const upstream = "internal/upstream"
 	const hooks = "internal/hooks"
+	const serve = "internal/serve"
 	return map[string][]string{
 		"spec":          nil,
 		cli:             nil,
@@ -29,6 +30,7 @@ func arrows() map[string][]string {
 		bootcheck:       {"spec"},
 		config:          nil,
 		hooks:           nil,
+		serve:           {"spec", bootdir},
 		catalog:         {"spec", ociindex, transport, config},
 		source:          {"spec", archive, ociindex, transport},
 		upstream:        {"spec"},
@@ -36,7 +38,7 @@ func arrows() map[string][]string {
 		"pack/index":    {"spec", ociindex, transport},
 		"extract":       {"spec", archive, ociindex, transport, trust, bootdir, config, catalog, hooks},
 		"cmd/nbpack":    {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index"},
-		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks},
+		"cmd/nbextract": {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks, serve},
 	}
 }
 
