@@ -34,6 +34,9 @@ const (
 	// AnnotationIndexPlatform is the platform of that entry, as Platform
 	// writes itself, with the os.version where it has one.
 	AnnotationIndexPlatform = LabelPrefix + "index.platform"
+	// AnnotationIndexCatalog, "1", marks an index whose entries are releases:
+	// indexes or manifests, each named by org.opencontainers.image.ref.name.
+	AnnotationIndexCatalog = LabelPrefix + "index.catalog"
 )
 
 // TombstoneType is the artifactType of a manifest that stands under the tag of

@@ -36,7 +36,7 @@ func indexCommand(env *cli.Env) *cobra.Command {
   nbpack index show registry.example/os:42
   nbpack index remove --platform arm64 registry.example/os:42`,
 	}
-	cmd.AddCommand(indexAddCommand(env), indexRemoveCommand(env), indexShowCommand(env))
+	cmd.AddCommand(indexAddCommand(env), indexRemoveCommand(env), indexShowCommand(env), indexCatalogCommand(env))
 	return cmd
 }
 
