@@ -93,23 +93,23 @@ func sameFile(a, b fs.FileInfo) bool {
 
 // directory opens a directory as a source. A link that was named as a source is
 // followed, links below it never are.
-func (s *Set) directory(ctx context.Context, name string) (*opened, error) {
-	root, err := os.OpenRoot(name)
+func (s *Set) directory(ctx context.Context, name, disk string) (*opened, error) {
+	root, err := os.OpenRoot(disk)
 	if err != nil {
 		return nil, fmt.Errorf("opening source %q: %w", name, err)
 	}
-	o := &opened{name: name, close: root.Close, facts: diskFacts(root, name)}
-	if o.entries, err = s.walk(ctx, root, name); err != nil {
+	o := &opened{name: name, close: root.Close, facts: diskFacts(root, disk)}
+	if o.entries, err = s.walk(ctx, root, disk); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	o.recheck = func(ctx context.Context) error {
 		// The path is what the user named, so it is looked up again.
-		again, err := os.OpenRoot(name)
+		again, err := os.OpenRoot(disk)
 		if err != nil {
 			return lookAgain(missing(name, err))
 		}
 		defer again.Close()
-		now, err := s.walk(ctx, again, name)
+		now, err := s.walk(ctx, again, disk)
 		if err != nil {
 			return lookAgain(err)
 		}

@@ -27,14 +27,14 @@ type imageSource struct {
 // Containerfile, or an artifact whose layers are files. Everything that is read
 // is compared with its digest, so it needs no second look; what a tag names
 // later does not matter.
-func (s *Set) image(ctx context.Context, name string) (*opened, error) {
+func (s *Set) image(ctx context.Context, name, at string) (*opened, error) {
 	if s.o.Client == nil {
 		return nil, usage("", "image %q cannot be a source here", name)
 	}
 	if s.o.Plain {
 		return nil, usage("name files, or use --format image or artifact", "with --format file each source is a file, and %q is an image", name)
 	}
-	ref, err := transport.ParseReference(name)
+	ref, err := transport.ParseReference(at)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +82,7 @@ func (i *imageSource) find(ctx context.Context, desc ocispec.Descriptor, depth i
 		return err
 	}
 	if !spec.IsIndex(mediaType) {
+		i.o.manifest = desc.Digest
 		i.manifest, err = spec.ParseManifest(mediaType, raw)
 		return err
 	}

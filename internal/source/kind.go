@@ -17,8 +17,8 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// filePrefix says that a file is packed as it is, whatever it holds.
-const filePrefix = "file:"
+// FilePrefix says that a file is packed as it is, whatever it holds.
+const FilePrefix = "file:"
 
 // imagePrefixes begin the names of images.
 var imagePrefixes = []string{"docker://", "oci://", transport.OCI + ":", transport.OCIArchive + ":", transport.Dir + ":", transport.ContainersStorage + ":"}
@@ -29,7 +29,7 @@ func LocalPath(name string) (string, bool) {
 	if isURL(name) || isImage(name) {
 		return "", false
 	}
-	return strings.TrimPrefix(name, filePrefix), true
+	return strings.TrimPrefix(name, FilePrefix), true
 }
 
 func isURL(name string) bool {
@@ -47,14 +47,15 @@ func isImage(name string) bool {
 
 // open opens one source, whatever it is.
 func (s *Set) open(ctx context.Context, name string) (*opened, error) {
+	at := s.o.at(name)
 	switch {
-	case isURL(name):
-		return s.url(ctx, name)
-	case isImage(name):
-		return s.image(ctx, name)
+	case isURL(at):
+		return s.url(ctx, name, at)
+	case isImage(at):
+		return s.image(ctx, name, at)
 	}
-	plain := s.o.Plain || strings.HasPrefix(name, filePrefix)
-	disk := strings.TrimPrefix(name, filePrefix)
+	plain := s.o.Plain || strings.HasPrefix(name, FilePrefix)
+	disk := strings.TrimPrefix(at, FilePrefix)
 	info, err := os.Stat(disk)
 	if err != nil {
 		return nil, missing(name, err)
@@ -62,8 +63,8 @@ func (s *Set) open(ctx context.Context, name string) (*opened, error) {
 	switch {
 	case info.IsDir() && s.o.Pins[name] != "":
 		return nil, usage("pin files, or take an image", "%q is a directory, which has no SHA-256", name)
-	case info.IsDir() && !strings.HasPrefix(name, filePrefix):
-		return s.directory(ctx, disk)
+	case info.IsDir() && !strings.HasPrefix(name, FilePrefix):
+		return s.directory(ctx, name, disk)
 	case !info.Mode().IsRegular():
 		return nil, refuse(RuleType, name, "", "source is a %s, neither a directory nor a file", typeName(info.Mode()))
 	}
@@ -89,8 +90,11 @@ func (s *Set) file(ctx context.Context, name, disk string, plain bool) (*opened,
 	}}
 	o.file = true
 	err = s.pinned(ctx, o, file)
+	if err == nil && isURL(name) {
+		err = s.hash(ctx, o, file) // as of one that was fetched
+	}
 	if err == nil {
-		err = s.read(ctx, o, file, filepath.Base(disk), plain)
+		err = s.read(ctx, o, file, baseOf(public(name)), plain)
 	}
 	if err != nil {
 		return nil, errors.Join(err, o.close())

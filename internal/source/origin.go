@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
 )
 
 // Origin is a source as others may know it.
@@ -17,22 +19,28 @@ type Origin struct {
 	// Name is the source as the user wrote it.
 	Name string
 	// Public names it without what only this machine knows: a file or directory
-	// on disk by its last element, a URL without a pin or credentials.
+	// on disk by its last element, also in the reference of an image, and a URL
+	// without a pin or credentials.
 	Public string
 	// Base is the file name of a source that is a file; empty for others.
 	Base string
 	// SHA256 of the whole file in hex, where it is known: it is pinned, or came
 	// over the network, or holds other files and Options.Admit was asked.
 	SHA256 string
+	// Manifest is the digest of a source that is an image.
+	Manifest digest.Digest
 	// Facts are what the source says about itself.
 	Facts []Fact
+	// Entries are what Take lets through of the source, also where another one has
+	// the same.
+	Entries []Entry
 }
 
 // Origins gives the sources in their order.
 func (s *Set) Origins() []Origin {
 	var all []Origin
 	for _, o := range s.opened {
-		g := Origin{Name: o.name, Public: public(o.name), SHA256: o.sha256, Facts: o.facts}
+		g := Origin{Name: o.name, Public: public(o.name), SHA256: o.sha256, Manifest: o.manifest, Facts: o.facts, Entries: o.entries}
 		if o.file {
 			g.Base = baseOf(g.Public)
 		}
@@ -52,6 +60,26 @@ func public(name string) string {
 			disk = abs // "." has a name, too
 		}
 		return filepath.Base(disk)
+	}
+	for _, prefix := range localImages {
+		if path, ok := strings.CutPrefix(name, prefix); ok {
+			tag := ""
+			if i := strings.IndexByte(path, ':'); i >= 0 && prefix != transport.Dir+":" {
+				path, tag = path[:i], path[i:]
+			}
+			return prefix + public(FilePrefix+path) + tag
+		}
+	}
+	return name
+}
+
+// localImages begin the names of images on disk.
+var localImages = []string{transport.OCI + ":", transport.OCIArchive + ":", transport.Dir + ":"}
+
+// at says where a source, or a document, is.
+func (o *Options) at(name string) string {
+	if at, ok := o.Found[name]; ok {
+		return at
 	}
 	return name
 }
@@ -86,8 +114,7 @@ func (s *Set) pinned(ctx context.Context, o *opened, c content) error {
 	if pin == "" {
 		return nil
 	}
-	var err error
-	if o.sha256, err = (&Entry{Name: o.name, Origin: o.name, content: c}).sum(ctx); err != nil {
+	if err := s.hash(ctx, o, c); err != nil {
 		return err
 	}
 	return checkPin(o.name, pin, o.sha256)
@@ -96,16 +123,23 @@ func (s *Set) pinned(ctx context.Context, o *opened, c content) error {
 // admit asks whether a file that holds others may be read, if somebody wants to
 // be asked.
 func (s *Set) admit(ctx context.Context, o *opened, c content) error {
-	if s.o.Admit == nil {
-		return nil
-	}
-	if o.sha256 == "" {
-		var err error
-		if o.sha256, err = (&Entry{Name: o.name, Origin: o.name, content: c}).sum(ctx); err != nil {
+	if s.o.Admit != nil || s.o.Hash {
+		if err := s.hash(ctx, o, c); err != nil {
 			return err
 		}
 	}
+	if s.o.Admit == nil {
+		return nil
+	}
 	return s.o.Admit(baseOf(public(o.name)), o.sha256)
+}
+
+// hash finds out the SHA-256 of a source that is a file.
+func (s *Set) hash(ctx context.Context, o *opened, c content) (err error) {
+	if o.sha256 == "" {
+		o.sha256, err = (&Entry{Name: o.name, Origin: o.name, content: c}).sum(ctx)
+	}
+	return err
 }
 
 func checkPin(name, pin, sum string) error {
@@ -157,3 +191,6 @@ func Public(name string) string { return public(name) }
 func Made(name string, b []byte) Entry {
 	return Entry{Name: name, Type: spec.TypeFile, Size: int64(len(b)), content: piece{at: bytes.NewReader(b), size: int64(len(b))}}
 }
+
+// IsTree tells whether a source is an install tree on a web server.
+func IsTree(name string) bool { return isURL(name) && strings.HasSuffix(name, "/") }

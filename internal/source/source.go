@@ -12,6 +12,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
 )
 
 // Options say what to open and what of it is wanted.
@@ -33,6 +34,12 @@ type Options struct {
 	// Pins are the SHA-256, in hex, that sources must have, by their names in
 	// Sources; for files on disk only, because URLs have #sha256=HEX.
 	Pins map[string]string
+	// Found says where sources are, by their names in Sources: another path on disk,
+	// or the reference of an image. They keep the name that they have in Sources.
+	Found map[string]string
+	// Hash finds out the SHA-256 of every source that is a file and holds others,
+	// for Origins.
+	Hash bool
 	// Admit is asked for each source that is a file and holds others, by its file
 	// name and its SHA-256 in hex, before it is read. Its error ends Open. May be
 	// nil.
@@ -116,6 +123,8 @@ type opened struct {
 	notes   []string
 	file    bool   // it is one file
 	sha256  string // of that file, where it is known
+	// manifest is the digest of a source that is an image.
+	manifest digest.Digest
 	// recheck fails if the source is not what it was. May be nil.
 	recheck func(ctx context.Context) error
 	// close releases what reading needs. May be nil.

@@ -21,8 +21,8 @@ const pinPrefix = "sha256="
 
 // url opens what a web server has as a source: a file, or below a URL that ends
 // in a slash an install tree.
-func (s *Set) url(ctx context.Context, name string) (*opened, error) {
-	u, pin, err := parseURL(name, s.o.PlainHTTP)
+func (s *Set) url(ctx context.Context, name, at string) (*opened, error) {
+	u, pin, err := parseURL(at, s.o.PlainHTTP)
 	if err != nil {
 		return nil, err
 	}

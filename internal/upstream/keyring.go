@@ -91,7 +91,6 @@ func (k *Keyring) verify(b, signature []byte, now time.Time) (string, error) {
 	}
 	var unknown []string
 	var failed error
-	config := &packet.Config{Time: func() time.Time { return now }}
 	sigs, err := splitSignatures(signature)
 	if err != nil {
 		return "", err
@@ -102,7 +101,12 @@ func (k *Keyring) verify(b, signature []byte, now time.Time) (string, error) {
 			unknown = append(unknown, fmt.Sprintf("%016X", one.key))
 			continue
 		}
-		if failed = verifyOne(b, one, entities, now, config); failed == nil {
+		at := now
+		if at.IsZero() {
+			at = one.made
+		}
+		config := &packet.Config{Time: func() time.Time { return at }}
+		if failed = verifyOne(b, one, entities, at, config); failed == nil {
 			return fingerprint(entities[0]), nil
 		}
 	}
@@ -115,6 +119,7 @@ func (k *Keyring) verify(b, signature []byte, now time.Time) (string, error) {
 // oneSignature is a signature alone.
 type oneSignature struct {
 	key    uint64 // id of the key that is said to have made it
+	made   time.Time
 	packet []byte
 }
 
@@ -142,7 +147,7 @@ func splitSignatures(b []byte) ([]oneSignature, error) {
 		if err := sig.Serialize(&raw); err != nil {
 			return nil, err
 		}
-		if list = append(list, oneSignature{*sig.IssuerKeyId, raw.Bytes()}); len(list) > most {
+		if list = append(list, oneSignature{*sig.IssuerKeyId, sig.CreationTime, raw.Bytes()}); len(list) > most {
 			return nil, fmt.Errorf("more than %d signatures", most)
 		}
 	}
