@@ -27,6 +27,7 @@ type blueprint struct {
 	plain  bool                       // contents are not compressed
 	toc    map[string]archive.ChunkedFile
 	frame  []byte // that toc was read from, to be kept
+	own    string // sha256 of its SHA256SUM, where that was read; else empty
 }
 
 // errNoParts says that a layer cannot be had in parts, or that this would not be
@@ -249,6 +250,9 @@ func (b *blueprint) entries(sums map[string]string) []spec.Entry {
 // sum is what a file of the layer should hold: as promised, else as the table of
 // contents has it; empty where neither says it.
 func (b *blueprint) sum(e spec.Entry, sums map[string]string) string {
+	if e.Path == spec.SumsName {
+		return b.own
+	}
 	if sum, ok := sums[e.Path]; ok {
 		return sum
 	}

@@ -195,12 +195,12 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged 
 	return nil
 }
 
-// commit stages the whole tree and swaps it in. If it was refused, and the
-// beginning of a blob that an earlier run has kept can be the reason, it is done
-// once more without.
+// commit stages the whole tree and swaps it in. If a short cut may be the reason
+// that this fails (the beginning of a blob that an earlier run has kept, a list that
+// was read before its layer was proved), it is done once more without.
 func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
-	err := errResumedWrong
-	for noResume := false; errors.Is(err, errResumedWrong); noResume = true {
+	err := errOnceMore
+	for noResume := false; errors.Is(err, errOnceMore); noResume = true {
 		var stage *bootdir.Stage
 		if stage, err = p.dir.Begin(ctx, j.next.Live); err != nil {
 			return err
@@ -218,9 +218,8 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 	return err
 }
 
-// errResumedWrong reports that a blob was refused whose beginning came from the
-// disk.
-var errResumedWrong = errors.New("what was kept of an interrupted download is wrong")
+// errOnceMore reports that a short cut did not lead to the end.
+var errOnceMore = errors.New("a short cut failed")
 
 // fill stages the tree, and commits it.
 func (p *puller) fill(ctx context.Context, j *job, in *intake, stage *bootdir.Stage, damaged map[string]bool) error {

@@ -48,6 +48,7 @@ type intake struct {
 	loose    map[string]bool    // staged files that the proof of their layer will read
 	spoiled  map[string]bool    // files that were not what the record says
 	lists    map[int][]keptList // chunk lists to keep, by layer
+	peeked   string             // sha256 of the SHA256SUM that tables led to
 	noResume bool               // beginnings of blobs are not used
 	resumed  bool               // one was used
 	logf     func(string, ...any)

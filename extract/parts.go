@@ -34,6 +34,9 @@ func (in *intake) readParts(ctx context.Context, i int) (bool, error) {
 		return false, fmt.Errorf("%s: %w", layerName(b.layer.desc), err)
 	}
 	in.logf("%s: %v; it is read as a whole", layerName(b.layer.desc), err)
+	if b.own != "" {
+		return false, errOnceMore
+	}
 	in.prints[i] = nil
 	return false, in.settle(ctx, b)
 }
@@ -96,7 +99,7 @@ func (r *reassembly) done(e spec.Entry) error {
 	r.read = append(r.read, e)
 	want, promised := r.in.sums[e.Path]
 	if !promised {
-		return nil // a copy of an entry link: the check of the whole image compares it
+		return nil // SHA256SUM, or a copy of an entry link: the check of the whole image compares it
 	}
 	_, held := r.in.staged[e.Path]
 	switch {
@@ -218,7 +221,10 @@ func (in *intake) missingParts(b *blueprint) ([]part, error) {
 		if e.Type != spec.TypeFile {
 			continue
 		}
-		if _, promised := in.sums[e.Path]; e.Path == spec.SumsName || !promised && !in.isEntryLinkCopy(e) {
+		if e.Path == spec.SumsName && b.own != "" {
+			continue
+		}
+		if _, promised := in.sums[e.Path]; !promised && !in.isEntryLinkCopy(e) {
 			return nil, fmt.Errorf("nothing tells what %q holds: %w", e.Path, errNoParts)
 		}
 		sum := b.sum(e, in.sums)

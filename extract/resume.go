@@ -120,12 +120,12 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// blame turns a refusal into errResumedWrong where what an earlier run has kept may
+// blame turns a refusal into errOnceMore where what an earlier run has kept may
 // be the reason of it.
 func (in *intake) blame(err error) error {
 	if in.resumed && isRefusal(err) {
 		in.logf("%v; once more without what an earlier run has kept", err)
-		return errResumedWrong
+		return errOnceMore
 	}
 	return err
 }

@@ -9,8 +9,10 @@ import (
 
 // findSums reads layers until SHA256SUM turned up, where one may. A layer that
 // is recorded is not read: the image it came from was proved to hold exactly
-// what its SHA256SUM lists.
+// what its SHA256SUM lists. Of a large one with tables only the list is read at
+// first.
 func (in *intake) findSums(ctx context.Context) error {
+	var large []int
 	for _, i := range in.order() {
 		l := in.target.layers[i]
 		if !l.may(spec.SumsName) {
@@ -24,7 +26,17 @@ func (in *intake) findSums(ctx context.Context) error {
 				continue
 			}
 		}
-		if err := in.readLayer(ctx, i); err != nil || in.exact {
+		if in.peekPays(l) {
+			if found, err := in.peekSums(ctx, i); err != nil || found {
+				return err
+			}
+			large = append(large, i)
+		} else if err := in.readWhole(ctx, i); err != nil || in.exact {
+			return err
+		}
+	}
+	for _, i := range large {
+		if err := in.readWhole(ctx, i); err != nil || in.exact {
 			return err
 		}
 	}
@@ -96,6 +108,9 @@ func (in *intake) takeSums(content io.Reader, e *spec.Entry) error {
 		}
 	}
 	in.hold(*e)
+	if in.exact && in.peeked != "" && in.peeked != e.SHA256 {
+		return spec.Refuse(spec.RuleSumsMismatch, e.Path, "it is another one than the tables of its layer led to")
+	}
 	if in.exact {
 		return nil
 	}

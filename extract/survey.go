@@ -52,15 +52,20 @@ func (in *intake) surveyLayer(ctx context.Context, i int) error {
 		in.logf("%s: %v; it is read as a whole", layerName(l.desc), err)
 		b = nil
 	}
+	in.use(i, b)
+	return nil
+}
+
+// use takes a blueprint for a layer; nil has it read as a whole.
+func (in *intake) use(i int, b *blueprint) {
 	if in.prints[i] = b; b == nil {
-		return nil
+		return
 	}
 	for _, e := range b.split.Entries() {
 		if e.Type == spec.TypeFile {
 			in.drawn[e.Path] = e.Size
 		}
 	}
-	return nil
 }
 
 // surveyPays compares what the tables cost with what they can save.
