@@ -11,26 +11,26 @@ import (
 // TreeStatus is what the record says of one boot tree, and what a look at the
 // tree found.
 type TreeStatus struct {
-	Path      string            `json:"path"`
-	Reference string            `json:"reference"`
-	Digest    string            `json:"digest"`
-	TagDigest string            `json:"tag_digest"`
-	Platform  string            `json:"platform"`
-	Mode      bootdir.LiveMode  `json:"mode"`
-	Pinned    bool              `json:"pinned"`
-	Created   *time.Time        `json:"created,omitempty"` // of the image
-	Installed time.Time         `json:"installed"`
-	Files     int               `json:"files"`
-	Bytes     int64             `json:"bytes"`
-	History   []Generation      `json:"generations"`
+	Path      string           `json:"path"`
+	Reference string           `json:"reference"`
+	Digest    string           `json:"digest"`
+	TagDigest string           `json:"tag_digest"`
+	Platform  string           `json:"platform"`
+	Mode      bootdir.LiveMode `json:"mode"`
+	Pinned    bool             `json:"pinned"`
+	Created   *time.Time       `json:"created,omitempty"` // of the image
+	Installed time.Time        `json:"installed"`
+	Files     int              `json:"files"`
+	Bytes     int64            `json:"bytes"`
+	History   []Generation     `json:"generations"`
 	// What runs over a catalogue know of the tree's reference; empty for trees
 	// that were pulled by hand.
-	Catalog      string    `json:"catalog,omitempty"`
-	Release      string    `json:"release,omitempty"`
-	Succeeded    time.Time `json:"succeeded,omitzero"` // when it was last seen to be up to date
-	FailingSince time.Time `json:"failing_since,omitzero"`
-	Error        string    `json:"error,omitempty"`
-	Problems  []bootdir.Problem `json:"problems"`
+	Catalog      string            `json:"catalog,omitempty"`
+	Release      string            `json:"release,omitempty"`
+	Succeeded    time.Time         `json:"succeeded,omitzero"` // when it was last seen to be up to date
+	FailingSince time.Time         `json:"failing_since,omitzero"`
+	Error        string            `json:"error,omitempty"`
+	Problems     []bootdir.Problem `json:"problems"`
 }
 
 // Generation is one earlier or present content of a tree.

@@ -42,7 +42,7 @@ type Dir struct {
 
 	images   map[string]*Image
 	trees    map[string]*Tree // records that were read, by their names
-	contents contentIndex // where a content is recorded, made when first needed
+	contents contentIndex     // where a content is recorded, made when first needed
 
 	partialMu sync.Mutex
 	inUse     map[string]bool // partial downloads that are open, by name
