@@ -2,6 +2,8 @@ package pack
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -30,10 +32,20 @@ type verification struct {
 	signed bool
 	// skip are the documents, which are not packed.
 	skip []fs.FileInfo
+	// docs and keys are what was read, in order.
+	docs, keys []inputFile
 	// whole are the lists that name a source as a whole, by file name and SHA-256.
 	whole map[sourceFile][]*upstream.List
 	// files by name in the sources, once the sources are known.
 	files map[string]vouched
+}
+
+// inputFile is a list of checksums, a signature or a keyring.
+type inputFile struct{ name, sha256 string }
+
+func newInput(name string, b []byte) inputFile {
+	sum := sha256.Sum256(b)
+	return inputFile{name, hex.EncodeToString(sum[:])}
 }
 
 // sourceFile is a source that is a file.
@@ -49,7 +61,7 @@ type vouched struct {
 // readChecksums reads all that Options say about checksums.
 func readChecksums(ctx context.Context, o *Options) (*verification, error) {
 	v := &verification{signed: len(o.Keyrings) > 0, whole: map[sourceFile][]*upstream.List{}}
-	keys, err := readKeyrings(o.Keyrings)
+	keys, err := v.readKeyrings(o)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +72,11 @@ func readChecksums(ctx context.Context, o *Options) (*verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := upstream.Read(docs, keys, time.Now())
+	now := time.Now()
+	if o.again != nil {
+		now = time.Time{} // what was good then suffices
+	}
+	all, err := upstream.Read(docs, keys, now)
 	if err != nil {
 		return nil, err
 	}
@@ -91,16 +107,17 @@ func (v *verification) addOwn(l *upstream.List) error {
 	return nil
 }
 
-func readKeyrings(files []string) (*upstream.Keyring, error) {
-	if len(files) == 0 {
+func (v *verification) readKeyrings(o *Options) (*upstream.Keyring, error) {
+	if len(o.Keyrings) == 0 {
 		return nil, nil
 	}
 	keys := &upstream.Keyring{}
-	for _, file := range files {
-		b, _, err := readDocument("keyring", file)
+	for _, file := range o.Keyrings {
+		b, _, err := readDocument("keyring", o.at(file))
 		if err != nil {
 			return nil, err
 		}
+		v.keys = append(v.keys, newInput(file, b))
 		if err := keys.Add(file, b); err != nil {
 			return nil, err
 		}
@@ -116,16 +133,17 @@ func (v *verification) documents(ctx context.Context, o *Options) ([]upstream.Do
 	add := func(name string) (upstream.Document, error) {
 		d := upstream.Document{Name: name}
 		var err error
-		if source.IsURL(name) {
-			d.Bytes, err = source.Fetch(ctx, source.Options{PlainHTTP: o.PlainHTTP, TempDir: o.TempDir, Log: o.Log}, name, upstream.MaxDocument)
+		if at := o.at(name); source.IsURL(at) {
+			d.Bytes, err = source.Fetch(ctx, source.Options{PlainHTTP: o.PlainHTTP, TempDir: o.TempDir, Log: o.Log}, at, upstream.MaxDocument)
 		} else {
 			var info fs.FileInfo
-			if d.Bytes, info, err = readDocument("checksum file", name); err == nil {
+			if d.Bytes, info, err = readDocument("checksum file", at); err == nil {
 				v.skip = append(v.skip, info)
 			}
 		}
 		if err == nil && !have[name] {
 			docs, have[name] = append(docs, d), true
+			v.docs = append(v.docs, newInput(name, d.Bytes))
 		}
 		return d, err
 	}

@@ -25,7 +25,7 @@ func (p *Plan) CheckDestination(dst transport.Reference) error {
 		return fmt.Errorf("looking at destination %q: %w", dst, err)
 	}
 	for _, name := range p.options.Sources {
-		disk, ok := source.LocalPath(name)
+		disk, ok := source.LocalPath(p.options.at(name))
 		if !ok {
 			continue
 		}

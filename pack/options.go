@@ -2,6 +2,7 @@ package pack
 
 import (
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/nbpack/nbpack/internal/archive"
@@ -89,6 +90,9 @@ type Options struct {
 	// Empty: TMPDIR, or /var/tmp, because that can be large.
 	TempDir string
 
+	// Describe finds out what Attach needs beside what packing needs.
+	Describe bool
+
 	// Lint says whether the files are looked at for what keeps them from booting.
 	// Empty: LintOff.
 	Lint LintMode
@@ -97,6 +101,26 @@ type Options struct {
 	Log func(format string, a ...any)
 	// Progress hears how many bytes of the sources were read. May be nil.
 	Progress transport.Progress
+
+	recipe *inputFile // where these come from; nil: nowhere
+	again  *again     // this repeats another build; nil: it does not
+}
+
+// again is what a build needs to know that repeats another one.
+type again struct {
+	// found says where sources, checksums and keyrings are that have these names.
+	found map[string]string
+	// skip are copies of checksums that are not packed.
+	skip []fs.FileInfo
+}
+
+// at says where a source or a document is. The names of another build mean
+// nothing here by themselves.
+func (o *Options) at(name string) string {
+	if o.again != nil {
+		return o.again.found[name]
+	}
+	return name
 }
 
 func (o *Options) log(format string, a ...any) {

@@ -37,6 +37,8 @@ type Plan struct {
 	set     *source.Set    // nil once closed
 	nodes   []source.Entry // what the sources hold
 	verify  *verification
+	origins []source.Origin
+	packed  map[*source.Entry]packedFile // what Build has read
 }
 
 // PlanLayer is one layer of the payload.

@@ -38,6 +38,7 @@ type Recipe struct {
 	Platforms       []recipeVariant `yaml:"platforms"`
 
 	file string
+	self inputFile
 	dir  string // that paths are relative to
 }
 
@@ -90,7 +91,7 @@ func OpenRecipe(file string, set map[string]string) (*Recipe, error) {
 // relative paths in it are relative to. set are values of variables. Every
 // mistake is told with its line; exit code 2.
 func ReadRecipe(file string, b []byte, set map[string]string) (*Recipe, error) {
-	r := &Recipe{file: file, dir: filepath.Dir(file)}
+	r := &Recipe{file: file, self: newInput(file, b), dir: filepath.Dir(file)}
 	if err := config.Decode(file, b, r); err != nil {
 		return nil, err
 	}
@@ -226,6 +227,7 @@ func (r *Recipe) choose(only []spec.Platform) ([]*recipeVariant, error) {
 // options are those of one platform.
 func (r *Recipe) options(base Options, v *recipeVariant) (Options, error) {
 	o, common, own := base, &r.Common, &v.Own
+	o.recipe = &r.self
 	o.Platform, o.OSName, o.OSVersion = v.parsed, r.OSName, r.OSVersion
 	o.Format, o.Compression = Format(r.Format), archive.Compression(r.Compression)
 	o.PerFileLayers = r.Layers == "per-file"

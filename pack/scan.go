@@ -55,6 +55,7 @@ func newPlan(ctx context.Context, o Options, f *filter, set *source.Set, v *veri
 		Format: o.Format, Platform: o.Platform.String(), Compression: o.Compression, Created: o.ModTime,
 		OSName: o.OSName, OSVersion: o.OSVersion, Facts: set.Facts(), Notes: set.Notes(),
 		options: o, set: set, nodes: nodes, verify: v,
+		origins: set.Origins(), packed: map[*source.Entry]packedFile{},
 	}
 	return p, p.arrange(ctx)
 }

@@ -2,6 +2,8 @@ package pack
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,10 @@ func (s *sourceFiles) read(ctx context.Context, e *Entry, consume func(io.Reader
 	}
 	defer r.Close()
 	in, done := probed(s.boot, e.Path, &sourceReader{s: s, r: r})
+	old := sha1.New()
+	if s.plan.options.Describe {
+		in = io.TeeReader(in, old)
+	}
 	sum, err := consume(in)
 	done(err)
 	if errors.Is(err, archive.ErrSourceChanged) {
@@ -43,8 +49,13 @@ func (s *sourceFiles) read(ctx context.Context, e *Entry, consume func(io.Reader
 	} else if err != nil {
 		return "", fmt.Errorf("reading %q: %w", e.Source, err)
 	}
+	s.plan.packed[e.node] = packedFile{sha256: sum, sha1: hex.EncodeToString(old.Sum(nil))}
 	return sum, s.plan.checkSum(e, sum)
 }
+
+// packedFile is the content of a file, by digests in hex. SHA-1 is there for lists
+// whose form demands it, only with Options.Describe, and proves nothing.
+type packedFile struct{ sha256, sha1 string }
 
 // count adds bytes to the progress.
 func (s *sourceFiles) count(n int64) {
