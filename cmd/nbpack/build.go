@@ -93,8 +93,12 @@ there is one. Every other entry stays byte for byte. What is built gets a tag of
 its own beside it, TAG-ARCH[VARIANT][-DISKTYPE] as in debian-12-armv7. Builds for
 several platforms may run at once. See "nbpack index --help".
 
---sign-key signs what was built, and the index. See "nbpack sign --help", also for
-where the passphrase comes from.
+--provenance attaches a statement that says from what and how it was built, from
+which nbpack rebuild makes the same digest again, and --sbom a list of its files
+and of the packages that they came from. See docs/provenance.md.
+
+--sign-key signs what was built, what is attached to it, and the index. See "nbpack
+sign --help", also for where the passphrase comes from.
 
 -f packs what a recipe says, a YAML file, for all its platforms (or those of --only)
 into one index, and prints the digest of the index. All platforms are read and
@@ -150,6 +154,7 @@ type buildFlags struct {
 	wrap        bool
 	recipe      recipeFlags
 	sign        buildSign
+	attach      buildAttach
 	options     pack.Options
 }
 
@@ -196,6 +201,7 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	fs.BoolVar(&b.dryRun, "dry-run", false, "print what would be packed, write nothing")
 	fs.BoolVar(&b.json, "json", false, "print the result as one JSON object")
 	fs.StringVar(&b.digestFile, "digest-file", "", "write the digest to `FILE` too")
+	b.attach.bind(cmd)
 	b.sign.bind(cmd)
 	b.recipe.bind(cmd)
 	b.registry.Bind(fs)
@@ -322,6 +328,10 @@ func (b *buildFlags) pack(ctx context.Context, env *cli.Env, dst transport.Refer
 	}
 	defer client.Close()
 	o.Client, o.PlainHTTP = client, b.registry.TLSVerify != nil && !*b.registry.TLSVerify
+	if err := b.attach.check(dst); err != nil {
+		return err
+	}
+	o.Describe = b.attach.wanted()
 	plans, err := scan()
 	if err != nil {
 		return err
@@ -351,7 +361,11 @@ func (b *buildFlags) pack(ctx context.Context, env *cli.Env, dst transport.Refer
 	if err != nil {
 		return err
 	}
-	if err := b.sign.sign(ctx, client, dst, results, into); err != nil {
+	attached, err := b.attach.attach(ctx, client, plans, dst, results)
+	if err != nil {
+		return err
+	}
+	if err := b.sign.sign(ctx, client, dst, results, attached, into); err != nil {
 		return err
 	}
 	env.StopProgress()

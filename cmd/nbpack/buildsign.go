@@ -40,9 +40,9 @@ func (s *buildSign) open(ctx context.Context, env *cli.Env, dst transport.Refere
 	return err
 }
 
-// sign signs what was built and the index that it is in. What others have put into
+// sign signs what was built, what was attached to it, and the index that it is in. What others have put into
 // that index is covered by its signature, but does not get one of its own.
-func (s *buildSign) sign(ctx context.Context, client *transport.Client, dst transport.Reference, results []pack.Result, into *indexOutput) error {
+func (s *buildSign) sign(ctx context.Context, client *transport.Client, dst transport.Reference, results []pack.Result, attached []digest.Digest, into *indexOutput) error {
 	if s.key == nil {
 		return nil
 	}
@@ -50,6 +50,7 @@ func (s *buildSign) sign(ctx context.Context, client *transport.Client, dst tran
 	for _, r := range results {
 		digests = append(digests, r.Digest)
 	}
+	digests = append(digests, attached...)
 	if into != nil {
 		digests = append(digests, into.Digest)
 	}

@@ -92,6 +92,7 @@ type indexInfo struct {
 	Reference string `json:"reference"`
 	Form      string `json:"form"`
 	*index.Listing
+	Referrers []pack.Referrer `json:"referrers"`
 }
 
 // inspectIndex prints the entries of an index.
@@ -100,9 +101,13 @@ func inspectIndex(ctx context.Context, env *cli.Env, ref transport.Reference, p 
 	if err != nil {
 		return err
 	}
+	attached, err := referrersOf(ctx, env, p.Source, l.Digest)
+	if err != nil {
+		return err
+	}
 	env.StopProgress()
 	if asJSON {
-		return env.JSON(indexInfo{ref.String(), "index", l})
+		return env.JSON(indexInfo{ref.String(), "index", l, attached})
 	}
 	var out strings.Builder
 	line := func(format string, a ...any) {
@@ -114,7 +119,7 @@ func inspectIndex(ctx context.Context, env *cli.Env, ref transport.Reference, p 
 	for _, k := range slices.Sorted(maps.Keys(l.Annotations)) {
 		line("annotation %s=%s", k, l.Annotations[k])
 	}
-	_, err = fmt.Fprint(env.Stdout, out.String()+entryTable(l.Entries))
+	_, err = fmt.Fprint(env.Stdout, out.String()+entryTable(l.Entries)+referrerLines(attached))
 	if err == nil && len(l.Entries) > 0 {
 		one := ref
 		one.Tag, one.Digest = "", l.Entries[0].Digest

@@ -24,6 +24,11 @@ func inspectCommand(env *cli.Env) *cobra.Command {
 that names its files itself. Only its manifest, its config and the list of
 checksums are read, not the payload; "nbpack lint" reads and checks everything.
 
+What refers to the image follows, where that can be found: signatures, and, with
+what they say, the provenance and the list of files that "nbpack build
+--provenance --sbom" attaches. Whoever may write to the repository can attach
+such things; "nbpack verify" with their digest tells whether they are signed.
+
 Of an index the entries are listed, as "nbpack index show" does, but without their
 tags, and from archives and directories, too.`,
 		Example: `  nbpack inspect registry.example/netboot:debian-12
@@ -42,11 +47,15 @@ tags, and from archives and directories, too.`,
 				if err != nil {
 					return err
 				}
+				attached, err := referrersOf(cmd.Context(), env, src, info.Digest)
+				if err != nil {
+					return err
+				}
 				env.StopProgress()
 				if asJSON {
-					return env.JSON(info)
+					return env.JSON(inspectOutput{info, attached})
 				}
-				_, err = fmt.Fprint(env.Stdout, infoLines(info))
+				_, err = fmt.Fprint(env.Stdout, infoLines(info)+referrerLines(attached))
 				return err
 			})
 		},

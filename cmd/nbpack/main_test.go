@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,7 +42,8 @@ func TestScript(t *testing.T) {
 			"setstdout": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 			},
-			"same": same,
+			"same":      same,
+			"setdigest": setDigest,
 		},
 	})
 }
@@ -100,6 +102,19 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	ts.Defer(server.Close)
 	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
+}
+
+// setdigest NAME REGEXP: sets $NAME to what the group of REGEXP matches first in
+// standard output.
+func setDigest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setdigest NAME REGEXP")
+	}
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("%q matches nothing", args[1])
+	}
+	ts.Setenv(args[0], m[1])
 }
 
 // same A B...: the values are equal and not empty.
