@@ -44,12 +44,30 @@ func (p *puller) install(ctx context.Context, j *job) error {
 	}
 	if j.cur != nil && j.cur.Pinned {
 		p.opts.logf("%s is pinned to %s by a rollback; nbextract unpin lets it follow %q again", j.cur.Live, j.cur.Digest, j.next.Reference)
+		if err := p.admitPinned(ctx, j); err != nil {
+			return err
+		}
 		return p.repairPinned(ctx, j)
 	}
 	if err := p.refuseDowngrade(j.target, j.cur, j.next.Reference); err != nil {
 		return err
 	}
+	p.tellMovedBack(j)
 	return p.apply(ctx, j)
+}
+
+// tellMovedBack warns of a reference that names again what it had left behind:
+// that may be a publisher's decision, or somebody who offers old content anew.
+func (p *puller) tellMovedBack(j *job) {
+	if j.cur == nil || j.cur.Digest == j.next.Digest || j.cur.Reference != j.next.Reference {
+		return
+	}
+	for _, g := range j.cur.History {
+		if g.Digest == j.next.Digest && !g.Superseded.IsZero() {
+			p.opts.warnf("%s: %q names %s again, which was replaced on %s", j.cur.Live, j.next.Reference, g.Digest, g.Superseded.UTC().Format("2006-01-02 15:04"))
+			return
+		}
+	}
 }
 
 // repairPinned keeps a pinned tree as it was rolled back to: what is missing or
@@ -162,6 +180,9 @@ func (p *puller) adoptRecord(j *job) error {
 	updated.Reference, updated.Scheme, updated.TagDigest = j.next.Reference, j.next.Scheme, j.next.TagDigest
 	updated.Layout, updated.Set, updated.Selection = j.next.Layout, j.next.Set, j.next.Selection
 	updated.Catalog, updated.Release, updated.Keep = j.next.Catalog, j.next.Release, j.next.Keep
+	if p.opts.Trust != nil {
+		updated.Policy, updated.Evidence = j.next.Policy, j.next.Evidence
+	}
 	updated.Pinned = j.pin
 	if !p.opts.DryRun {
 		if err := p.dir.UpdateTree(&updated); err != nil {
@@ -332,6 +353,7 @@ func (j *job) image(in *intake, entries []spec.Entry) (*bootdir.Image, []keptLis
 		layers = append(layers, r)
 	}
 	return &bootdir.Image{
+		Policy: j.next.Policy, Evidence: j.next.Evidence,
 		Digest: t.desc.Digest.String(), MediaType: t.desc.MediaType,
 		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platformName(),
 		Labels: t.labels, Created: t.created, Layers: layers, Sums: in.sumList, Entries: entries,

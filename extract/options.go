@@ -39,6 +39,8 @@ type Options struct {
 	// Catalog names the catalogue that asks for the trees, and Release the entry
 	// of a catalog index; both are recorded. Empty for a pull.
 	Catalog, Release string
+	// Trust is what is demanded of signatures; nil for nothing.
+	Trust *Trust
 	// Hooks are told what happens; nil for none.
 	Hooks Hooks
 	// lenient passes over wanted platforms that an image lacks.

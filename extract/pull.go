@@ -94,7 +94,11 @@ func (p *puller) consider(ctx context.Context, ref transport.Reference, src tran
 	if err != nil || done {
 		return err
 	}
-	r := &resolver{src: src, mem: p.dir, ref: ref.String(), set: p.opts.Set, lenient: p.opts.lenient}
+	admitted, err := p.opts.Trust.admit(ctx, src, ref, top)
+	if err != nil {
+		return err
+	}
+	r := &resolver{src: src, mem: p.dir, ref: ref.String(), set: p.opts.Set, lenient: p.opts.lenient, admit: admitted.entry}
 	targets, err := r.resolve(ctx, top, p.opts.Platforms)
 	if err != nil {
 		return err
@@ -102,7 +106,7 @@ func (p *puller) consider(ctx context.Context, ref transport.Reference, src tran
 	base := bootdir.Tree{
 		Reference: ref.String(), Scheme: src.Scheme(), TagDigest: top.Digest.String(),
 		Layout: layoutName(p.opts.Layout), Set: p.opts.Set, Catalog: p.opts.Catalog, Release: p.opts.Release, Keep: p.keep(),
-		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms)},
+		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms)}, Policy: p.opts.Trust.ID(),
 	}
 	lives := make([]string, len(targets))
 	for i := range targets {
@@ -116,7 +120,7 @@ func (p *puller) consider(ctx context.Context, ref transport.Reference, src tran
 	for i, live := range lives {
 		t, next := &targets[i], base
 		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platformName()
-		next.Created = t.created
+		next.Created, next.Evidence = t.created, admitted.record(next.Digest)
 		j := &job{src: src, meter: m, target: t, next: &next, top: top}
 		p.jobs = append(p.jobs, j)
 		p.steps = append(p.steps, func(ctx context.Context) error {
@@ -173,7 +177,7 @@ func (p *puller) made(ref transport.Reference, tagDigest string) ([]bootdir.Tree
 	var made []bootdir.Tree
 	for _, t := range all {
 		if t.Release == p.opts.Release && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
-			t.Layout == layoutName(p.opts.Layout) && equalMaps(t.Set, p.opts.Set) &&
+			t.Layout == layoutName(p.opts.Layout) && equalMaps(t.Set, p.opts.Set) && p.sameTrust(t.Policy) &&
 			(p.opts.Live == "" || p.opts.Live == t.Mode) {
 			made = append(made, t)
 		}

@@ -33,6 +33,8 @@ type resolver struct {
 	read map[digest.Digest]document
 	// lenient passes over wanted platforms that are not there, unless none is.
 	lenient bool
+	// admit judges a manifest before it is loaded; nil: all are admitted.
+	admit func(context.Context, ocispec.Descriptor) error
 }
 
 // document is a manifest that was read in this run.

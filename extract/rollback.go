@@ -38,6 +38,10 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	}
 	next := *cur
 	next.Digest, next.Created, next.Platform, next.Pinned = gen.Digest, t.created, t.platformName(), true
+	next.Policy, next.Evidence = "", nil
+	if was, err := dir.Image(gen.Digest); err == nil && was != nil {
+		next.Policy, next.Evidence = was.Policy, was.Evidence
+	}
 	// Not what the reference names now: once unpinned, the next pull must see
 	// that something is left to do.
 	next.TagDigest = gen.Digest

@@ -46,12 +46,8 @@ type SyncOptions struct {
 func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 	var errs config.Errors
 	for _, e := range entries {
-		// Never silently accepted: whoever names a key trusts in it.
-		if len(e.Key) > 0 {
-			errs = append(errs, e.At("key").Errorf("sync cannot verify signatures yet"))
-		}
-		if e.SignaturePolicy != "" {
-			errs = append(errs, e.At("signature-policy").Errorf("sync cannot apply a policy yet"))
+		if err := checkTrust(&e, o); err != nil {
+			errs = append(errs, err)
 		}
 		if e.Hooks != nil && o.MakeHooks == nil {
 			errs = append(errs, e.At("hooks").Errorf("hooks cannot be run here"))

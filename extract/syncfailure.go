@@ -9,6 +9,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/trust"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -46,6 +47,8 @@ func kindOf(err error) FailureKind {
 		refusal  *spec.Refusal
 		usage    *usageError
 		doubt    *retentionError
+		unsigned *trust.UnverifiedError
+		rejected *trust.PolicyRejection
 	)
 	switch {
 	case errors.As(err, &veto):
@@ -66,7 +69,7 @@ func kindOf(err error) FailureKind {
 		return FailPlatform
 	case errors.As(err, &refusal) && refusal.Rule == "live-path", errors.As(err, &usage):
 		return FailConflict
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal), errors.As(err, &unsigned), errors.As(err, &rejected):
 		return FailRefused
 	case transport.Unreachable(err):
 		return FailNetwork

@@ -68,8 +68,11 @@ func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release str
 	o.Catalog, o.Release = s.cat.Name, release
 	it := &item{entry: e, ref: ref, release: release, found: e.Kind != catalog.KindImage}
 	o.lenient = it.found
+	var err error
+	if o.Trust, err = entryTrust(e, s.opts); err != nil {
+		return nil, err
+	}
 	if e.Hooks != nil {
-		var err error
 		if o.Hooks, err = s.opts.MakeHooks(e.Hooks); err != nil {
 			return nil, err
 		}

@@ -40,6 +40,11 @@ func (t *target) platformName() string {
 // descriptor that an index has for it, or nil.
 func (r *resolver) load(ctx context.Context, d ocispec.Descriptor, entry *ocispec.Descriptor) (*target, error) {
 	t := &target{desc: d, entry: entry}
+	if r.admit != nil {
+		if err := r.admit(ctx, d); err != nil {
+			return nil, fmt.Errorf("%q: %w", r.ref, err)
+		}
+	}
 	var err error
 	if t.manifestBytes, t.desc.MediaType, err = r.document(ctx, d); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ func pullCommand(env *cli.Env) *cobra.Command {
 		set       []string
 		live      string
 		hooks     hookFlags
+		signed    trustFlags
 		itemize   bool
 		asJSON    bool
 	)
@@ -43,12 +44,20 @@ not put there stay; where one is in the way of the image, nothing is changed.
 
 The layout decides the path of a tree below DIR. The preset "default" is
 {os.name}/{os.version}/{os.arch} from the labels of the image, "flat" puts the
-files directly into DIR, and any other template of these names can be given.`,
+files directly into DIR, and any other template of these names can be given.
+
+With --key, --certificate-identity or --signature-policy nothing is laid out
+unless its signatures suffice. That is found out by the digest that the tag names,
+before anything below it is read. It is remembered: a tag that did not move is not
+verified again, unless the demands are others than those it was accepted under.`,
 		Example: `  # amd64 of a release, from cron
   nbextract pull --quiet --platform linux/amd64 registry.example/netboot:fedora-42 -d /var/lib/tftpboot
 
   # every architecture of two releases
   nbextract pull --platform all registry.example/netboot:debian-12 registry.example/netboot:debian-13 -d /srv/tftp
+
+  # only what the distribution has signed
+  nbextract pull --key /etc/nbextract/release.pub --platform all registry.example/netboot:debian-12 -d /srv/tftp
 
   # what would change, itemised as rsync does
   nbextract pull --dry-run oci:release:debian-12 -d /srv/tftp`,
@@ -69,6 +78,9 @@ files directly into DIR, and any other template of these names can be given.`,
 				return err
 			}
 			defer client.Close()
+			if o.Trust, err = signed.parse(cmd, client); err != nil {
+				return err
+			}
 			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
 			report, err := extract.Pull(cmd.Context(), client, refs, o)
 			env.StopProgress()
@@ -83,6 +95,7 @@ files directly into DIR, and any other template of these names can be given.`,
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
 	hooks.bind(cmd.Flags())
+	signed.bind(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to lay out, such as linux/amd64 or aarch64, or all (default: the only one there is)")
 	f.StringVar(&o.Layout, "layout", "default", "`TEMPLATE` or preset (default, flat) for the path of a tree")

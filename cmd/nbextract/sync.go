@@ -20,6 +20,7 @@ func syncCommand(env *cli.Env) *cobra.Command {
 		o        extract.SyncOptions
 		registry cli.RegistryFlags
 		file     string
+		signed   trustFlags
 		metrics  string
 		check    bool
 		itemize  bool
@@ -61,6 +62,9 @@ did.`,
 			o.MakeHooks = func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }
 			c, entries, err := catalog.Read(file)
 			if err == nil {
+				o.Trust, err = signed.parse(cmd, nil)
+			}
+			if err == nil {
 				err = extract.CheckCatalog(entries, o)
 			}
 			if err != nil {
@@ -84,6 +88,7 @@ did.`,
 	}
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
+	signed.bind(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&file, "config", "c", catalog.DefaultFile, "catalogue `FILE`")
 	f.BoolVar(&check, "check", false, "read the catalogue, say what is wrong with it, and do nothing")

@@ -1,6 +1,7 @@
 package bootdir
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/nbpack/nbpack/spec"
@@ -29,6 +30,8 @@ type Image struct {
 	Config    []byte            `json:"config"`             // as received; empty for an artifact, whose manifest says all
 	Platform  string            `json:"platform,omitempty"` // "linux/arm/v7"
 	Labels    map[string]string `json:"labels,omitempty"`   // netboot labels, merged
+	Policy    string            `json:"policy,omitempty"`   // under which it was installed, see Tree
+	Evidence  json.RawMessage   `json:"evidence,omitempty"` // what was verified under it
 	Created   *time.Time        `json:"created,omitempty"`  // as the config states it
 	Layers    []Layer           `json:"layers,omitempty"`   // in the manifest's order
 
@@ -74,6 +77,7 @@ type Tree struct {
 	TagDigest string            `json:"tagDigest"`          // what the reference named: index or manifest
 	Platform  string            `json:"platform,omitempty"` // that was chosen
 	Policy    string            `json:"policy,omitempty"`   // under which it was verified
+	Evidence  json.RawMessage   `json:"evidence,omitempty"` // what was verified under it
 	Created   *time.Time        `json:"created,omitempty"`  // of the image, to see downgrades
 	Pinned    bool              `json:"pinned,omitempty"`   // by rollback, until unpin
 	Catalog   string            `json:"catalog,omitempty"`  // that asked for the tree; empty for a pull

@@ -47,8 +47,21 @@ type Settings struct {
 	AllowDowngrade  *bool             `yaml:"allow-downgrade"`
 	Key             []string          `yaml:"key"`
 	SignaturePolicy string            `yaml:"signature-policy"`
+	Signatures      *Signatures       `yaml:"signatures"`
 	MaxAge          *Duration         `yaml:"max-age"`
 	Hooks           *Hooks            `yaml:"hooks"`
+}
+
+// Signatures is what is demanded of signatures besides keys that verify them.
+type Signatures struct {
+	// Threshold is how many of the keys must have signed; nil: one.
+	Threshold *int `yaml:"threshold"`
+	// Annotations must be signed, too.
+	Annotations map[string]string `yaml:"annotations"`
+	// SignedAs are repositories that signatures may name instead.
+	SignedAs []string `yaml:"signed-as"`
+	// Scope is top, entry or either; empty: top.
+	Scope string `yaml:"scope"`
 }
 
 // Hooks are programs with their arguments, run without a shell.
@@ -135,6 +148,7 @@ func (s Settings) over(base Settings) Settings {
 	s.Layout = or(s.Layout, base.Layout)
 	s.Live = or(s.Live, base.Live)
 	s.SignaturePolicy = or(s.SignaturePolicy, base.SignaturePolicy)
+	s.Signatures = or(s.Signatures, base.Signatures)
 	s.Keep = or(s.Keep, base.Keep)
 	s.TLSVerify = or(s.TLSVerify, base.TLSVerify)
 	s.AllowDowngrade = or(s.AllowDowngrade, base.AllowDowngrade)

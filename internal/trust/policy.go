@@ -25,6 +25,18 @@ const (
 	ScopeEither Scope = "either"
 )
 
+// ParseScope reads a scope as users write it: top (or nothing), entry, either.
+// The error is one of usage.
+func ParseScope(s string) (Scope, error) {
+	switch s {
+	case "", "top":
+		return ScopeTop, nil
+	case string(ScopeEntry), string(ScopeEither):
+		return Scope(s), nil
+	}
+	return "", badPolicy("%q is no scope of signatures: want top, entry or either", s)
+}
+
 // Policy is what an admin demands of signatures. The zero value permits nothing.
 type Policy struct {
 	// Keys are those whose signatures count. The same key twice counts once.
