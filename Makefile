@@ -92,6 +92,12 @@ chunks: ## measure what the size of chunks costs an update, on real kernels; SER
 	CGO_ENABLED=0 NBPACK_SERIES=$(SERIES)/6.1.0-54:$(SERIES)/6.1.0-55:$(SERIES)/6.1.0-56 \
 		$(GO) test -tags $(TAGS) -count=1 -timeout 60m -run TestChunkSizes -v ./internal/archive
 
+# NBPACK_TEST_DEBS names a directory with Debian's packages, as .ci/run fetches them.
+.PHONY: boot-test
+boot-test: build ## boot virtual machines from a tree that nbextract wrote, some minutes
+	CGO_ENABLED=0 NBPACK_BOOT_TEST=1 NBPACK=$(CURDIR)/bin/nbpack NBEXTRACT=$(CURDIR)/bin/nbextract \
+		$(GO) test -tags $(TAGS) -count=1 -timeout $(TESTTIMEOUT) -v ./internal/boottest
+
 .PHONY: demo
 demo: build ## pack, extract, update a real boot tree; TREE=DIR takes yours
 	@NBPACK=bin/nbpack NBEXTRACT=bin/nbextract sh testdata/demo/demo.sh

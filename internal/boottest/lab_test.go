@@ -1,0 +1,174 @@
+package boottest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// loaders is where the package of Debian's installer has its boot files, below the
+// root of a tree.
+const loaders = "debian-installer/amd64"
+
+// lab is all that stands between a package of boot files and a boot directory.
+type lab struct {
+	nbpack, nbextract string
+	deb               string // Debian's installer
+	init              []byte // the program that proves the boot
+	repository        string
+}
+
+// newLab starts a registry and compiles the commands, or takes those that NBPACK
+// and NBEXTRACT name.
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	if os.Getenv("NBPACK_BOOT_TEST") == "" {
+		t.Skip("machines are booted by make boot-test (NBPACK_BOOT_TEST=1)")
+	}
+	for _, tool := range []string{"qemu-system-x86_64", "docker-registry", "go"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	dir := os.Getenv("NBPACK_TEST_DEBS")
+	debs, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-amd64_*.deb"))
+	if err != nil || dir == "" || len(debs) != 1 {
+		t.Skip("NBPACK_TEST_DEBS names no directory with the package debian-installer-12-netboot-amd64")
+	}
+	l := &lab{deb: debs[0], init: compileInit(t), nbpack: os.Getenv("NBPACK"), nbextract: os.Getenv("NBEXTRACT")}
+	for pkg, file := range map[string]*string{"nbpack": &l.nbpack, "nbextract": &l.nbextract} {
+		if *file == "" {
+			*file = filepath.Join(t.TempDir(), pkg)
+			goBuild(t, *file, "../../cmd/"+pkg)
+		}
+	}
+	l.repository = startRegistry(t) + "/netboot"
+	return l
+}
+
+// release is a version of the boot files in the registry.
+type release struct {
+	digest string // of the manifest
+	sum    string // what init says of its payload
+}
+
+// publish packs Debian's boot files and the initrd of the test, whose payload is
+// text, and moves the tag to them. Files of extra, by path, take the place of
+// Debian's.
+func (l *lab) publish(t *testing.T, tag, text string, extra map[string][]byte) release {
+	t.Helper()
+	payload := bytes.Repeat([]byte(text+"\n"), 10000)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, loaders, "proof.gz"), initrd(t, l.init, payload))
+	args := []string{"build", "--quiet", "--tls-verify=false", "--exclude", "initrd.gz"}
+	for path, content := range extra {
+		// A source of its own comes without its --exclude, under the name it gets.
+		write(t, filepath.Join(dir, path+".test"), content)
+		args = append(args, "--exclude", path, "--rename", path+".test="+path)
+	}
+	digest := l.run(t, l.nbpack, append(args, l.deb, dir, "docker://"+l.repository+":"+tag)...)
+	return release{digest: strings.TrimSpace(digest), sum: fmt.Sprintf("%x", sha256.Sum256(payload))}
+}
+
+// pull brings the boot directory up to date, and gives the path of the live tree
+// below it.
+func (l *lab) pull(t *testing.T, tag, dir string, want release) string {
+	t.Helper()
+	var result struct {
+		Trees []struct {
+			Digest  string `json:"digest"`
+			Path    string `json:"path"`
+			Changed bool   `json:"changed"`
+		} `json:"trees"`
+	}
+	out := l.run(t, l.nbextract, "pull", "--quiet", "--tls-verify=false", "--json", "docker://"+l.repository+":"+tag, "-d", dir)
+	if err := json.Unmarshal([]byte(out), &result); err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Trees) != 1 || result.Trees[0].Digest != want.digest || !result.Trees[0].Changed {
+		t.Fatalf("pulled %+v, want a change to %s", result.Trees, want.digest)
+	}
+	return strings.TrimPrefix(result.Trees[0].Path, dir+"/")
+}
+
+// generation is the path, below a boot directory, that this release keeps whatever
+// is pulled after it.
+func (r release) generation() string {
+	return "by-digest/" + strings.TrimPrefix(r.digest, "sha256:")
+}
+
+func (l *lab) run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
+	}
+	return stdout.String()
+}
+
+// startRegistry runs the reference implementation of the distribution protocol,
+// and gives its address.
+func startRegistry(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	conf := filepath.Join(t.TempDir(), "config.yml")
+	write(t, conf, fmt.Appendf(nil, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", t.TempDir(), addr))
+	var out bytes.Buffer
+	cmd := exec.Command("docker-registry", "serve", conf)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	answers(t, "http://"+addr+"/v2/", ended)
+	return addr
+}
+
+// answers asks a server that was just started until it accepts a connection.
+func answers(t *testing.T, url string, ended <-chan struct{}) {
+	t.Helper()
+	for {
+		select {
+		case <-ended:
+			t.Fatalf("the server of %s did not start", url)
+		default:
+		}
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+			return
+		}
+		if op := (*net.OpError)(nil); !errors.As(err, &op) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func write(t *testing.T, file string, content []byte) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(file), 0o755)
+	if err == nil {
+		err = os.WriteFile(file, content, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
