@@ -90,6 +90,7 @@ func TestRecipeOptions(t *testing.T) {
 		Entrypoint: "shim.efi", AltEntrypoint: "other.efi",
 		Labels: map[string]string{"site": "x", "both": "own"}, Annotations: map[string]string{"k": "v"},
 		Checksums: []string{"dir/InRelease", "https://registry.example/debian/SHA256SUMS", "dir/SHA256SUMS"}, Keyrings: []string{"/etc/keys.gpg"},
+		recipe: &inputFile{"dir/nbpack.yaml", hexSum(fullRecipe)},
 	}); !reflect.DeepEqual(o, want) {
 		t.Errorf("got  %+v\nwant %+v", o, want)
 	}

@@ -27,7 +27,7 @@ type recipeFlags struct {
 // could say too would make two truths.
 func withRecipe() []string {
 	return []string{
-		"file", "only", "set", "wrap", "lint", "dry-run", "json", "digest-file", "sign-key", "passphrase-file",
+		"file", "only", "set", "wrap", "lint", "dry-run", "json", "digest-file", "provenance", "sbom", "sign-key", "passphrase-file",
 		"authfile", "creds", "cert-dir", "tls-verify",
 	}
 }
