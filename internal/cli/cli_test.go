@@ -102,7 +102,7 @@ func TestBarsAreJoined(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	env := &Env{Name: "prog", Stderr: tty, level: levelInfo}
 	report := env.Progress()
-	if env.progress.bars == nil {
+	if env.progress.paint == nil {
 		t.Fatal("a terminal gets no bars")
 	}
 	for i := range 200 {

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"fmt"
-	"io"
-	"math"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 )
 
@@ -18,38 +15,45 @@ import (
 const linePause = 30 * time.Second
 
 // maxBars bounds how many bars are drawn at once; more do not fit a screen.
-const maxBars = 64
+const maxBars = 16
+
+// inAll is the name of the bar for all the work.
+const inAll = "in all"
 
 // progress shows work in bars on a terminal and in lines elsewhere.
 type progress struct {
 	env *Env
 
-	mu     sync.Mutex
-	bars   *mpb.Progress // nil where there is no terminal
-	byName map[string]*mpb.Bar
-	all    sum
-	allBar *mpb.Bar // below the others; nil as long as there was one piece of work
-	last   time.Time
+	mu    sync.Mutex
+	paint *painter // nil where there is no terminal
+	names []string // of the bars, in the order in which their work began
+	all   sum
+	last  time.Time
 }
 
 func newProgress(e *Env) *progress {
-	p := &progress{env: e, byName: map[string]*mpb.Bar{}, last: time.Now()}
-	if isTerminal(e.Stderr) {
-		p.bars = mpb.New(mpb.WithOutput(e.Stderr), mpb.WithWidth(40))
+	p := &progress{env: e, last: time.Now()}
+	if f, ok := e.Stderr.(*os.File); ok && isTerminal(f) {
+		p.paint = &painter{out: f, now: time.Now, columns: func() int {
+			columns, _, err := term.GetSize(int(f.Fd()))
+			if err != nil {
+				return 80
+			}
+			return columns
+		}}
 	}
 	return p
 }
 
-// isTerminal tells whether w is a terminal that can move its cursor.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+// isTerminal tells whether f is a terminal that can move its cursor.
+func isTerminal(f *os.File) bool {
+	return term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // report is the function that Env.Progress returns.
 func (p *progress) report(name string, done, total int64) {
 	p.mu.Lock()
-	if p.bars != nil {
+	if p.paint != nil {
 		p.draw(name, done, total)
 		p.mu.Unlock()
 		return
@@ -68,61 +72,58 @@ func (p *progress) report(name string, done, total int64) {
 // draw moves the bar of name, and the one of all; a finished one leaves the screen.
 func (p *progress) draw(name string, done, total int64) {
 	p.all.report(name, done, total)
-	if p.allBar == nil && p.all.several() {
-		p.allBar = p.addBar("in all", 0, mpb.BarPriority(math.MaxInt))
-	}
-	if p.allBar != nil {
-		done, total := p.all.figures()
-		p.allBar.SetTotal(total, false)
-		p.allBar.SetCurrent(done)
-	}
-	bar := p.byName[name]
-	if bar == nil {
-		if len(p.byName) >= maxBars {
-			return
+	if at := slices.Index(p.names, name); total >= 0 && done >= total {
+		if at >= 0 {
+			p.names = slices.Delete(p.names, at, at+1)
 		}
-		bar = p.addBar(name, max(total, 0), mpb.BarRemoveOnComplete())
-		p.byName[name] = bar
+	} else if at < 0 {
+		p.names = append(p.names, name)
 	}
-	bar.SetCurrent(done)
-	if total >= 0 && done >= total {
-		bar.SetTotal(total, true)
-		delete(p.byName, name)
-	}
+	p.paint.paint(p.lines())
 }
 
-func (p *progress) addBar(name string, total int64, o mpb.BarOption) *mpb.Bar {
-	return p.bars.AddBar(total, o,
-		mpb.PrependDecorators(decor.Name(OneLine(name)+" ", decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f")))
+// lines are the bars as they stand now, that of all the work below the others.
+func (p *progress) lines() []string {
+	names := p.names[:min(len(p.names), maxBars)]
+	pad := 0
+	if p.all.several() {
+		pad = len(inAll)
+	}
+	for _, name := range names {
+		pad = max(pad, len(OneLine(name)))
+	}
+	var lines []string
+	for _, name := range names {
+		piece := p.all.open[name]
+		lines = append(lines, barLine(OneLine(name), pad, piece.done, piece.total))
+	}
+	if p.all.several() {
+		done, total := p.all.figures()
+		lines = append(lines, barLine(inAll, pad, done, total))
+	}
+	return lines
 }
 
 // print writes a line above the bars; false if there are none.
 func (p *progress) print(text string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bars == nil {
+	if p.paint == nil {
 		return false
 	}
-	_, err := io.WriteString(p.bars, text)
-	return err == nil
+	p.paint.repaint(text, p.lines())
+	return true
 }
 
-// stop removes what is still drawn and waits for the painter to end.
+// stop removes what is still drawn.
 func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bars == nil {
+	if p.paint == nil {
 		return
 	}
-	for _, bar := range p.byName {
-		bar.Abort(true)
-	}
-	if p.allBar != nil {
-		p.allBar.Abort(true)
-	}
-	p.bars.Wait()
-	p.bars = nil
+	p.paint.repaint("", nil)
+	p.paint = nil
 }
 
 // amount says in words how far a piece of work is.

@@ -8,7 +8,7 @@ type sum struct {
 	count    int // pieces so far
 }
 
-type piece struct{ done, total int64 }
+type piece struct{ done, total int64 } // bytes; total is -1 where it is not known
 
 // report notes how far a piece is; total is -1 where it is not known.
 func (s *sum) report(name string, done, total int64) {
@@ -23,7 +23,7 @@ func (s *sum) report(name string, done, total int64) {
 		delete(s.open, name)
 		return
 	}
-	s.open[name] = piece{done, max(total, done)}
+	s.open[name] = piece{done, total}
 }
 
 // several tells whether there was more than one piece.
@@ -33,7 +33,7 @@ func (s *sum) several() bool { return s.count > 1 }
 func (s *sum) figures() (done, total int64) {
 	done, total = s.finished, s.finished
 	for _, p := range s.open {
-		done, total = done+p.done, total+p.total
+		done, total = done+p.done, total+max(p.total, p.done)
 	}
 	return done, total
 }
