@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -27,6 +28,8 @@ type recorder struct {
 	*httptest.Server
 	mu   sync.Mutex
 	seen []string
+	// storage holds other answers for paths, as if somebody had changed the disk.
+	storage map[string][]byte
 }
 
 func newRecorder(t *testing.T) *recorder {
@@ -35,7 +38,13 @@ func newRecorder(t *testing.T) *recorder {
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.seen = append(r.seen, req.Method+" "+req.URL.Path)
+		body, changed := r.storage[req.URL.Path]
 		r.mu.Unlock()
+		if changed {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+			_, _ = w.Write(body)
+			return
+		}
 		handler.ServeHTTP(w, req)
 	}))
 	t.Cleanup(r.Close)
