@@ -5,8 +5,12 @@
 package boottest
 
 import (
+	"bytes"
 	"crypto/rand"
+	"debug/pe"
+	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +28,26 @@ func TestBoot(t *testing.T) {
 		pxelinuxConfig(t, filepath.Join(dir, live), first, "")
 		m := boot(t, bios(network(live+"/pxelinux.0", tftp(dir)))...)
 		proves(t, m.proof(t), first, "nbproof=pxelinux")
+	})
+	t.Run("UEFI with Secure Boot", func(t *testing.T) {
+		grubConfig(t, dir, kernel(first.generation(), "nbproof=grub"), second(first.generation()), "boot")
+		m := boot(t, uefi(t, true, network(live+"/"+loaders+"/BOOT", tftp(dir)))...)
+		proves(t, m.proof(t), first, "nbproof=grub")
+		m.await(t, "Secure boot enabled")
+	})
+	t.Run("UEFI refuses an unsigned second stage", func(t *testing.T) {
+		grub, err := os.ReadFile(filepath.Join(dir, live, loaders, "grubx64.efi"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := l.publish(t, "unsigned", "never started", map[string][]byte{loaders + "/grubx64.efi": unsigned(t, grub)})
+		dir := t.TempDir()
+		live := l.pull(t, "unsigned", dir, bad)
+		grubConfig(t, dir, kernel(live, "nbproof=unsigned"), second(live), "boot")
+		m := boot(t, uefi(t, true, network(live+"/"+loaders+"/BOOT", tftp(dir)))...)
+		if text := m.await(t, "Security Violation", "Access Denied", "NBPROOF"); strings.Contains(text, "NBPROOF") {
+			t.Error("it was started")
+		}
 	})
 }
 
@@ -49,4 +73,45 @@ KERNEL ::%[2]s/linux
 INITRD ::%[2]s/proof.gz
 APPEND console=ttyS0,115200n8 nbproof=pxelinux
 `, more, r.generation()+"/"+loaders))
+}
+
+// grubConfig puts the site's grub.cfg where Debian's signed grub looks for it: at a
+// path from the root of the server that was fixed when it was built.
+func grubConfig(t *testing.T, dir string, lines ...string) {
+	t.Helper()
+	write(t, filepath.Join(dir, loaders, "grub/grub.cfg"), []byte(strings.Join(lines, "\n")+"\n"))
+}
+
+// kernel and second are the lines of a grub.cfg that load one file each.
+func kernel(tree, argument string) string {
+	return fmt.Sprintf("linux /%s/%s/linux console=ttyS0,115200n8 %s", tree, loaders, argument)
+}
+
+func second(tree string) string {
+	return fmt.Sprintf("initrd /%s/%s/proof.gz", tree, loaders)
+}
+
+// unsigned takes the signature off an EFI program: the entry of the certificates in
+// the directory of its header, and what it names at the end of the file.
+func unsigned(t *testing.T, program []byte) []byte {
+	t.Helper()
+	f, err := pe.NewFile(bytes.NewReader(program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, ok := f.OptionalHeader.(*pe.OptionalHeader64)
+	if !ok || header.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_SECURITY].Size == 0 {
+		t.Fatal("the program is not signed")
+	}
+	certificates := header.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_SECURITY]
+	var was [8]byte
+	binary.LittleEndian.PutUint32(was[:], certificates.VirtualAddress)
+	binary.LittleEndian.PutUint32(was[4:], certificates.Size)
+	head := bytes.Index(program, was[:])
+	if head < 0 || head > 4096 {
+		t.Fatal("the header does not name the certificates")
+	}
+	stripped := bytes.Clone(program[:certificates.VirtualAddress])
+	clear(stripped[head : head+len(was)])
+	return stripped
 }
