@@ -83,8 +83,9 @@ large: ## pack 8 GiB in bounded memory, some minutes; docs/performance.md has th
 	CGO_ENABLED=0 NBPACK_LARGE_MIB=8192 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run TestMemory -v ./pack
 	CGO_ENABLED=0 NBPACK_TEST_GIB=8 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'WriterHeap/zstd:chunked' -v ./internal/archive
 
-# Versions of a boot tree for "make chunks": made from Debian's packages once, or yours.
-SERIES ?= $(or $(TMPDIR),/tmp)/nbpack-series
+# Versions of a boot tree for "make chunks" and "make bench": made from Debian's
+# packages once, or yours.
+SERIES ?= $(or $(TMPDIR),/tmp)/nbpack-series$(if $(SMALL),-small)
 
 .PHONY: chunks
 chunks: ## measure what the size of chunks costs an update, on real kernels; SERIES=DIR
@@ -97,6 +98,16 @@ chunks: ## measure what the size of chunks costs an update, on real kernels; SER
 boot-test: build ## boot virtual machines from a tree that nbextract wrote, some minutes
 	CGO_ENABLED=0 NBPACK_BOOT_TEST=1 NBPACK=$(CURDIR)/bin/nbpack NBEXTRACT=$(CURDIR)/bin/nbextract \
 		$(GO) test -tags $(TAGS) -count=1 -timeout $(TESTTIMEOUT) -v ./internal/boottest
+
+# Which image is install.img of the trees: rescue-zstd.img with SMALL=1.
+BENCHIMAGE ?= $(if $(SMALL),rescue-zstd.img,install-zstd.img)
+BENCHFLAGS ?=
+
+.PHONY: bench
+bench: build ## both commands beside other tools, into docs/performance.md; SERIES=DIR, SMALL=1, BENCHFLAGS=--help
+	SMALL=$(SMALL) sh testdata/chunks/series.sh $(SERIES) 6.1.0-54 6.1.0-55 6.1.0-56
+	CGO_ENABLED=0 $(GO) build -o bin/bench ./internal/bench
+	bin/bench --series $(SERIES) --image $(BENCHIMAGE) $(if $(SMALL),--large 256,--out docs/performance.md) $(BENCHFLAGS)
 
 .PHONY: demo
 demo: build ## pack, extract, update a real boot tree; TREE=DIR takes yours

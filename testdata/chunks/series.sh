@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes consecutive versions of a boot tree from Debian's packages, to measure what
-# an update costs: series.sh DIR [VERSION...] gives DIR/VERSION/{vmlinuz,initrd.img,
-# rescue-zstd.img,install-zstd.img,install-xz.img} for each kernel version that is
-# named (6.1.0-54 and so on). What is there already is kept.
+# an update costs: series.sh DIR [VERSION...] gives DIR/VERSION/{shimx64.efi,
+# grubx64.efi,pxelinux.0,vmlinuz,initrd.img,rescue-zstd.img,install-zstd.img,
+# install-xz.img} for each kernel version that is named (6.1.0-54 and so on). What is
+# there already is kept. With SMALL=1 there are no install images, and it takes a tenth.
 #
 # The kernels and their modules are the real ones. The rest of the root tree is the
 # same packages every time, except that a few libraries change and grow a little, as
@@ -18,6 +19,8 @@ packages="base-files bash coreutils util-linux systemd udev dpkg apt perl-base l
 	libqt5webenginecore5 libqt6webenginecore6 libwebkit2gtk-4.1-0 libwebkit2gtk-4.0-37 firefox-esr
 	chromium chromium-common libreoffice-core libreoffice-common libnode108 golang-1.19-go libmozjs-102-0
 	libclang-cpp14 libmono-2.0-1 libgtk-3-0 libboost1.74-dev qemu-system-x86 gnome-backgrounds"
+loaders="shim-signed grub-efi-amd64-signed pxelinux"
+[ -z "${SMALL:-}" ] || packages="base-files bash coreutils util-linux systemd udev dpkg apt perl-base libc6"
 
 mkdir -p "$dir/debs"
 dir=$(cd "$dir" && pwd)
@@ -53,13 +56,19 @@ change() {
 	done
 }
 
-fetch $packages
+fetch $packages $loaders
 if [ ! -d "$dir/base" ]; then
 	rm -rf "$dir/base.new"
 	for name in $packages; do unpack "$name" "$dir/base.new"; done
 	mv "$dir/base.new" "$dir/base"
 fi
-# Sixteen libraries, spread over the sizes that there are.
+# The boot loaders stay the same.
+if [ ! -d "$dir/loaders" ]; then
+	rm -rf "$dir/loaders.new"
+	for name in $loaders; do unpack "$name" "$dir/loaders.new"; done
+	mv "$dir/loaders.new" "$dir/loaders"
+fi
+# Up to sixteen libraries, spread over the sizes that there are.
 find "$dir/base" -type f -name '*.so*' -size +200k -printf '%s %p\n' | sort -rn |
 	awk 'NR % 12 == 1 { print $2 }' | head -n 16 >"$dir/changing"
 
@@ -72,6 +81,9 @@ for version; do
 	fetch "linux-image-$version-amd64"
 	unpack "linux-image-$version-amd64" "$dir/kernel"
 	cp "$dir/kernel/boot/vmlinuz-$version-amd64" "$out/vmlinuz"
+	cp -p "$dir/loaders/usr/lib/shim/shimx64.efi.signed" "$out/shimx64.efi"
+	cp -p "$dir/loaders/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed" "$out/grubx64.efi"
+	cp -p "$dir/loaders/usr/lib/PXELINUX/pxelinux.0" "$out/pxelinux.0"
 
 	# A large initrd: all modules, reproducible, as one zstd frame.
 	find "$dir/kernel" -exec touch -h -d @0 {} +
@@ -87,6 +99,7 @@ for version; do
 	cp -al "$dir/kernel/lib/modules" "$dir/small/"
 	squash "$dir/small" "$out/rescue-zstd.img" -comp zstd -Xcompression-level 9
 
+	[ -z "${SMALL:-}" ] || continue
 	# A large one.
 	cp -al "$dir/base" "$dir/root"
 	mkdir -p "$dir/root/lib"

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestProxyCounts(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+		_, _ = io.WriteString(w, r.Host)
+	}))
+	defer registry.Close()
+	p := newProxy(strings.TrimPrefix(registry.URL, "http://"))
+	before := httptest.NewServer(p)
+	defer before.Close()
+	resp, err := http.Post(before.URL, "text/plain", strings.NewReader("12345"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	host := strings.TrimPrefix(before.URL, "http://")
+	if err != nil || string(body) != "12345"+host {
+		t.Errorf("the registry sees itself as %q: %v", body, err)
+	}
+	if requests, bytes := p.take(); requests != 1 || bytes != int64(2*5+len(host)) {
+		t.Errorf("%d requests, %d bytes", requests, bytes)
+	}
+	if requests, bytes := p.take(); requests != 0 || bytes != 0 {
+		t.Error("counts are not taken")
+	}
+}
+
+func TestTables(t *testing.T) {
+	table := newTable("a run", "floor")
+	for _, wall := range []time.Duration{3, 1, 2} {
+		table.add("floor", figures{settled: wall * time.Second}, nil)
+		table.add("tool", figures{settled: 3 * wall * time.Second, rss: 2048, requests: 7, bytes: 1500000}, nil)
+	}
+	table.add("broken", figures{}, errors.New("no"))
+	text := table.markdown()
+	for _, want := range []string{"**A run**", "| tool | 0.00 | 6.00 | 3.00 | 0.000 | 2 | 7 | 1.500 |", "| broken | failed |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+
+	name := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(name, []byte("a\n<!-- bench x -->\nold\n<!-- end of bench x -->\nb\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceTable(name, "x", "new\n"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(name)
+	if want := "a\n<!-- bench x -->\nnew\n<!-- end of bench x -->\nb\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := replaceTable(name, "y", ""); err == nil {
+		t.Error("a table without a place is written somewhere")
+	}
+}
+
+func TestMedianTakesEachFigure(t *testing.T) {
+	got := median([]figures{{wall: 3, rss: 1}, {wall: 1, rss: 3}, {wall: 2, rss: 2}})
+	if got.wall != 2 || got.rss != 2 {
+		t.Errorf("%+v", got)
+	}
+}

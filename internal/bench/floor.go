@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+)
+
+// The floors are what the work costs at least: each byte is fetched, digested and
+// written once, or read, digested and compressed once. They prove nothing more and
+// keep no promise about interruptions.
+
+func floorPullCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "floor-pull URL TAG DIR",
+		Short:  "Fetch the blobs of an artifact, digest and write them",
+		Args:   cobra.ExactArgs(3),
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return floorPull(cmd.Context(), args[0], args[1], args[2])
+		},
+	}
+}
+
+func floorPackCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "floor-pack TREE FILE",
+		Short:  "Digest and compress the files of a tree",
+		Args:   cobra.ExactArgs(2),
+		Hidden: true,
+		RunE:   func(_ *cobra.Command, args []string) error { return floorPack(args[0], args[1]) },
+	}
+}
+
+func floorPull(ctx context.Context, url, tag, dir string) error {
+	body, _, err := getManifest(ctx, url+"/manifests/"+tag)
+	if err != nil {
+		return err
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(body, &m); err != nil {
+		return err
+	}
+	for _, layer := range m.Layers {
+		name := filepath.Join(dir, filepath.Base(layer.Annotations[ocispec.AnnotationTitle]))
+		if err := floorFetch(ctx, url+"/blobs/"+layer.Digest.String(), layer.Digest.Encoded(), name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func floorFetch(ctx context.Context, url, sum, name string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	_, err = io.CopyBuffer(io.MultiWriter(file, h), struct{ io.Reader }{resp.Body}, make([]byte, 1<<20))
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)); got != sum {
+		return fmt.Errorf("%s is %s", url, got)
+	}
+	return nil
+}
+
+// floorPack digests the content of the files, compresses it at the level of the
+// layers, and digests what it writes.
+func floorPack(tree, blob string) (err error) {
+	out, err := os.Create(blob)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	whole := sha256.New()
+	enc, err := zstd.NewWriter(io.MultiWriter(out, whole), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	if err != nil {
+		return err
+	}
+	names, err := filepath.Glob(filepath.Join(tree, "*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := floorRead(enc, sha256.New(), name); err != nil {
+			return err
+		}
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	return out.Sync()
+}
+
+func floorRead(to io.Writer, h hash.Hash, name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(to, h)}, struct{ io.Reader }{file}, make([]byte, 1<<20))
+	return err
+}

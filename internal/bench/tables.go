@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// table gathers the runs of one scenario.
+type table struct {
+	title string
+	base  string // of the ratios; empty: none
+	names []string
+	runs  map[string][]figures
+	fails map[string]bool
+}
+
+func newTable(title, base string) *table {
+	return &table{title: title, base: base, runs: map[string][]figures{}, fails: map[string]bool{}}
+}
+
+func (t *table) add(name string, f figures, err error) {
+	if _, known := t.runs[name]; !known {
+		t.names = append(t.names, name)
+		t.runs[name] = nil
+	}
+	if err != nil {
+		t.fails[name] = true
+		return
+	}
+	t.runs[name] = append(t.runs[name], f)
+}
+
+// markdown shows medians. The ratio is the median of those of each round, since
+// the speed of a machine drifts.
+func (t *table) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s**\n\n", strings.ToUpper(t.title[:1])+t.title[1:])
+	b.WriteString("| | s | s, on the disk | × " + orDash(t.base) + " | CPU s | MiB | requests | MB |\n|---|---|---|---|---|---|---|---|\n")
+	for _, name := range t.names {
+		if t.fails[name] || len(t.runs[name]) == 0 {
+			fmt.Fprintf(&b, "| %s | failed | | | | | | |\n", name)
+			continue
+		}
+		f := median(t.runs[name])
+		requests, bytes := fmt.Sprint(f.requests), fmt.Sprintf("%.3f", float64(f.bytes)/1e6)
+		if f.requests < 0 {
+			requests = "–"
+		} else if f.requests == 0 {
+			requests, bytes = "–", "–"
+		}
+		fmt.Fprintf(&b, "| %s | %.2f | %.2f | %s | %.3f | %d | %s | %s |\n", name, f.wall.Seconds(), f.settled.Seconds(),
+			t.ratio(name), f.cpu.Seconds(), f.rss>>10, requests, bytes)
+	}
+	return b.String()
+}
+
+func (t *table) ratio(name string) string {
+	base := t.runs[t.base]
+	var all []float64
+	for i, f := range t.runs[name] {
+		if i < len(base) {
+			all = append(all, f.settled.Seconds()/base[i].settled.Seconds())
+		}
+	}
+	if len(all) == 0 {
+		return "–"
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("%.2f", all[len(all)/2])
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+// replaceTable writes a table between its two comments in a Markdown file.
+func replaceTable(name, table, text string) error {
+	old, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	begin, end := "<!-- bench "+table+" -->\n", "<!-- end of bench "+table+" -->\n"
+	head, rest, ok := strings.Cut(string(old), begin)
+	_, rest, found := strings.Cut(rest, end)
+	if !ok || !found {
+		return fmt.Errorf("%s has no place for the table %s", name, table)
+	}
+	return os.WriteFile(name, []byte(head+begin+text+end+rest), 0o644)
+}
