@@ -30,7 +30,7 @@ func TestBoot(t *testing.T) {
 		proves(t, m.proof(t), first, "nbproof=pxelinux")
 	})
 	t.Run("UEFI with Secure Boot", func(t *testing.T) {
-		grubConfig(t, dir, kernel(first.generation(), "nbproof=grub"), second(first.generation()), "boot")
+		grubConfig(t, dir, linux(first.generation(), "nbproof=grub"), initramfs(first.generation()), "boot")
 		m := boot(t, uefi(t, true, network(live+"/"+loaders+"/BOOT", tftp(dir)))...)
 		proves(t, m.proof(t), first, "nbproof=grub")
 		m.await(t, "Secure boot enabled")
@@ -43,11 +43,23 @@ func TestBoot(t *testing.T) {
 		bad := l.publish(t, "unsigned", "never started", map[string][]byte{loaders + "/grubx64.efi": unsigned(t, grub)})
 		dir := t.TempDir()
 		live := l.pull(t, "unsigned", dir, bad)
-		grubConfig(t, dir, kernel(live, "nbproof=unsigned"), second(live), "boot")
+		grubConfig(t, dir, linux(live, "nbproof=unsigned"), initramfs(live), "boot")
 		m := boot(t, uefi(t, true, network(live+"/"+loaders+"/BOOT", tftp(dir)))...)
 		if text := m.await(t, "Security Violation", "Access Denied", "NBPROOF"); strings.Contains(text, "NBPROOF") {
 			t.Error("it was started")
 		}
+	})
+
+	// From here on the tag names other files under the same names.
+	second := l.publish(t, "debian", "second release "+rand.Text(), nil)
+	t.Run("UEFI updated after the kernel", func(t *testing.T) {
+		// grub loads the kernel, and waits in its menu before it asks for the initrd.
+		grubConfig(t, dir, linux(first.generation(), "nbproof=menu"), "set timeout=-1", "menuentry has-kernel {", initramfs(first.generation()), "}")
+		m := boot(t, uefi(t, false, network(live+"/"+loaders+"/BOOT", tftp(dir)))...)
+		m.await(t, "has-kernel")
+		l.pull(t, "debian", dir, second)
+		m.typeIn(t, "\r")
+		proves(t, m.proof(t), first, "nbproof=menu")
 	})
 }
 
@@ -82,12 +94,12 @@ func grubConfig(t *testing.T, dir string, lines ...string) {
 	write(t, filepath.Join(dir, loaders, "grub/grub.cfg"), []byte(strings.Join(lines, "\n")+"\n"))
 }
 
-// kernel and second are the lines of a grub.cfg that load one file each.
-func kernel(tree, argument string) string {
+// linux and initramfs are the lines of a grub.cfg that load one file each.
+func linux(tree, argument string) string {
 	return fmt.Sprintf("linux /%s/%s/linux console=ttyS0,115200n8 %s", tree, loaders, argument)
 }
 
-func second(tree string) string {
+func initramfs(tree string) string {
 	return fmt.Sprintf("initrd /%s/%s/proof.gz", tree, loaders)
 }
 

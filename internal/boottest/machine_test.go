@@ -26,6 +26,7 @@ const mac = "52:54:00:12:34:56"
 type machine struct {
 	stdin io.Writer
 	log   *serialLog
+	ended chan struct{}
 }
 
 // boot starts a machine with the arguments for qemu, and ends it with the test.
@@ -62,7 +63,7 @@ func boot(t *testing.T, args ...string) *machine {
 			t.Logf("its serial line: %q", log.text())
 		}
 	})
-	return &machine{stdin: stdin, log: log}
+	return &machine{stdin: stdin, log: log, ended: ended}
 }
 
 // await waits until one of the texts is on the serial line, and gives it with all
@@ -157,7 +158,12 @@ func network(bootfile string, options ...string) []string {
 // tftp serves a directory by qemu's own TFTP server, to a machine that reaches
 // nothing else.
 func tftp(dir string) string {
-	return "restrict=on,tftp=" + strings.ReplaceAll(dir, ",", ",,")
+	return "restrict=on,tftp=" + quote(dir)
+}
+
+// quote writes a value as qemu reads it in a list.
+func quote(value string) string {
+	return strings.ReplaceAll(value, ",", ",,")
 }
 
 // bios is a machine with SeaBIOS, and iPXE in the ROM of its network card.
@@ -189,7 +195,7 @@ func uefi(t *testing.T, secure bool, net []string) []string {
 	args := []string{
 		"-machine", chipset, "-cpu", "qemu64,+rdrand", "-m", "512",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + filepath.Join(dir, code),
-		"-drive", "if=pflash,format=raw,unit=1,file=" + mine,
+		"-drive", "if=pflash,format=raw,unit=1,file=" + quote(mine),
 		// Newer firmware has no network without a source of randomness.
 		"-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
 	}
