@@ -274,6 +274,9 @@ func (p *puller) fill(ctx context.Context, j *job, in *intake, stage *bootdir.St
 	maps.Copy(lost, in.spoiled)
 	plan = newPlan(j.next.Live, j.next.Digest, entries, in.old, lost, true, p.dir)
 	j.next.Pinned = j.pin
+	if err := p.refuseRevoked(j, entries, stage.Path()); err != nil {
+		return err
+	}
 	if err := p.mayCommit(ctx, j, plan, stage.Path()); err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (j *judge) programs() {
 	for i := range j.files {
 		f := &j.files[i]
 		p := f.program
-		named := strings.HasSuffix(strings.ToLower(strings.TrimSuffix(f.path, ".signed")), ".efi")
+		named := Program(f.path)
 		switch {
 		case p == nil && named && f.kernel == nil:
 			j.report(RuleEFIFormat, f.path, "%v", f.notPE)

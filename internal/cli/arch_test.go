@@ -37,9 +37,9 @@ func arrows() map[string][]string {
 		upstream:         {"spec"},
 		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
 		"pack/index":     {"spec", ociindex, transport},
-		"extract":        {"spec", archive, ociindex, transport, trust, bootdir, config, catalog, hooks},
+		"extract":        {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
 		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index"},
-		"cmd/nbextract":  {"spec", archive, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks, serve},
+		"cmd/nbextract":  {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks, serve},
 	}
 }
 

@@ -1,0 +1,109 @@
+package extract
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nbpack/nbpack/spec"
+)
+
+// efiProgram makes a PE file for UEFI that is nothing but a .sbat section.
+func efiProgram(lines ...string) string {
+	const at = 512
+	text := "sbat,1,SBAT Version,sbat,1,https://registry.example\n" + strings.Join(lines, "\n") + "\n"
+	if len(lines) == 0 {
+		text = ""
+	}
+	b := make([]byte, at, at+len(text))
+	copy(b, "MZ")
+	b[60] = 64
+	copy(b[64:], "PE\x00\x00\x64\x86\x01\x00")
+	b[64+20] = 112
+	optional := b[88:]
+	binary.LittleEndian.PutUint16(optional, 0x20b)
+	optional[68] = 10
+	section := b[200:]
+	copy(section, ".sbat")
+	binary.LittleEndian.PutUint32(section[16:], uint32(len(text)))
+	binary.LittleEndian.PutUint32(section[20:], at)
+	return string(append(b, text...))
+}
+
+// TestRevokedPrograms: an update must not bring a program of a lower generation.
+func TestRevokedPrograms(t *testing.T) {
+	shim := func(n int) string { return efiProgram(fmt.Sprintf("shim,%d,UEFI shim", n)) }
+	grub := func(n, debian int) string {
+		return efiProgram(fmt.Sprintf("grub,%d,FSF", n), fmt.Sprintf("grub.debian,%d,Debian", debian))
+	}
+	base := map[string]string{"shimx64.efi": shim(4), "grubx64.efi": grub(5, 2), "mmx64.efi": shim(4), "vmlinuz": "1"}
+	early, late := time.Unix(1e9, 0), time.Unix(2e9, 0)
+	for _, tt := range []struct {
+		name    string
+		was     map[string]string // base when nil
+		now     map[string]string // over base; "-" takes away
+		refused string            // part of the reason
+	}{
+		{name: "the same programs", now: map[string]string{"vmlinuz": "2"}},
+		{name: "higher ones", now: map[string]string{"shimx64.efi": shim(5), "grubx64.efi": grub(6, 2)}},
+		{name: "the same generations, another build", now: map[string]string{"shimx64.efi": shim(4) + "x"}},
+		{name: "an older shim", now: map[string]string{"shimx64.efi": shim(3)}, refused: `"shimx64.efi": it is of SBAT generation 3 of "shim", and 4 is installed`},
+		{name: "an older second stage", now: map[string]string{"grubx64.efi": grub(4, 2)}, refused: `of "grub"`},
+		{name: "an older build of the distribution", now: map[string]string{"grubx64.efi": grub(5, 1)}, refused: `of "grub.debian"`},
+		{name: "higher and lower", now: map[string]string{"grubx64.efi": grub(6, 1)}, refused: `of "grub.debian"`},
+		{name: "without generations", now: map[string]string{"shimx64.efi": efiProgram()}, refused: "no SBAT generations"},
+		{name: "under another name", now: map[string]string{"shimx64.efi": "-", "BOOTX64.EFI": shim(3)}, refused: `"BOOTX64.EFI"`},
+		{name: "under another name, no lower", now: map[string]string{"shimx64.efi": "-", "shim.efi.signed": shim(4)}},
+		{name: "one of the set was low before", was: map[string]string{"shimx64.efi": shim(4), "mmx64.efi": shim(3), "vmlinuz": "1"}, now: map[string]string{"mmx64.efi": shim(3) + "x"}},
+		{name: "another loader", now: map[string]string{"grubx64.efi": efiProgram("systemd-boot,1,systemd")}},
+		{name: "no longer there", now: map[string]string{"grubx64.efi": "-", "mmx64.efi": "-"}},
+		{name: "no program", now: map[string]string{"grubx64.efi": "a text"}},
+		{name: "there were none", was: map[string]string{"vmlinuz": "1", "shimx64.efi": efiProgram()}, now: map[string]string{"shimx64.efi": shim(1)}},
+		{name: "a kernel is no question of this", was: map[string]string{"vmlinuz": shim(4)}, now: map[string]string{"vmlinuz": shim(3)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			reg, s := newShelf(t), newSyncer(t)
+			was := tt.was
+			if was == nil {
+				was = base
+			}
+			now := map[string]string{}
+			for name, body := range was {
+				now[name] = body
+			}
+			for name, body := range tt.now {
+				if now[name] = body; body == "-" {
+					delete(now, name)
+				}
+			}
+			text := "- {ref: '" + reg.host() + "/a:v', platforms: [all]"
+			reg.push("a", "v", boot{version: "1", files: was, created: &early})
+			s.must(text + "}\n")
+			reg.push("a", "v", boot{version: "1", files: now, created: &late})
+			r, err := s.run(text + "}\n")
+			if tt.refused == "" {
+				if err != nil || r.Changed != 1 {
+					t.Errorf("%v, %+v", err, r)
+				}
+				return
+			}
+			var sum *SyncError
+			if !errors.As(err, &sum) || sum.ExitCode() != 3 || r.Changed != 0 || len(r.Failures) != 1 {
+				t.Fatalf("%v, %+v", err, r)
+			}
+			f := r.Failures[0]
+			if !strings.Contains(f.Message, tt.refused) || !strings.Contains(f.Message, spec.RuleDowngrade) {
+				t.Errorf("%+v", f)
+			}
+			if list, err := Verify(t.Context(), s.dir); err != nil || len(list) != 1 || problems(list) {
+				t.Errorf("what is installed was touched: %v %+v", err, list)
+			}
+			if r := s.must(text + ", allow-downgrade: true}\n"); r.Changed != 1 {
+				t.Errorf("with allow-downgrade: %+v", r)
+			}
+		})
+	}
+}
