@@ -1,11 +1,13 @@
 package pack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/nbpack/nbpack/spec"
@@ -24,7 +26,7 @@ func (p *Plan) arrangeFiles(ctx context.Context, t tree) error {
 			return errNotFile(n.Source)
 		}
 	}
-	for _, e := range t.sorted() {
+	for _, e := range p.asGiven(t) {
 		l, err := p.singleFile(ctx, e)
 		if err != nil {
 			return err
@@ -42,6 +44,16 @@ func (p *Plan) arrangeFiles(ctx context.Context, t tree) error {
 		}
 	}
 	return nil
+}
+
+// asGiven gives the files in the order of their sources: who names several reads
+// their URLs line by line.
+func (p *Plan) asGiven(t tree) []*Entry {
+	files := t.sorted()
+	slices.SortStableFunc(files, func(a, b *Entry) int {
+		return cmp.Compare(slices.Index(p.options.Sources, a.node.Source), slices.Index(p.options.Sources, b.node.Source))
+	})
+	return files
 }
 
 func errNotFile(source string) error {

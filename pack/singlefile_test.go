@@ -112,6 +112,26 @@ func TestSingleFileRefusals(t *testing.T) {
 	}
 }
 
+// TestSingleFileOrder keeps the order of the arguments, also where a file gets
+// another name.
+func TestSingleFileOrder(t *testing.T) {
+	o := fileOptions(t, "vmlinuz=k", "initrd.img=i", "disk.raw=d")
+	o.IndexTag, o.Rename = "v1", map[string]string{"initrd.img": "ramdisk"}
+	o.Sources[2] = "file:" + o.Sources[2]
+	plan, err := Scan(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plan.Close()
+	var got []string
+	for _, l := range plan.Layers {
+		got = append(got, l.Title)
+	}
+	if want := []string{"vmlinuz", "ramdisk", "disk.raw"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestSingleFileGolden holds the bytes of the artifacts of single files still.
 func TestSingleFileGolden(t *testing.T) {
 	epoch := time.Unix(1700000000, 0)
