@@ -164,6 +164,10 @@ func (d *download) once(ctx context.Context) error {
 		return err // it names method and URL
 	}
 	defer resp.Body.Close()
+	// Servers redirect from a directory to a page that lists it, which nobody boots.
+	if strings.HasSuffix(resp.Request.URL.Path, "/") && !strings.HasSuffix(req.URL.Path, "/") {
+		return usage("an install tree is named with a slash at its end", "%q is a directory on the server", d.url)
+	}
 	if err := d.begin(resp); err != nil {
 		return err
 	}

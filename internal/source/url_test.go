@@ -75,6 +75,22 @@ func TestURL(t *testing.T) {
 	}
 }
 
+// TestURLDirectory refuses the page about a directory, to which a server redirects.
+func TestURLDirectory(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/") {
+			http.Redirect(w, r, r.URL.Path+"/", http.StatusMovedPermanently)
+			return
+		}
+		fmt.Fprint(w, "<html>")
+	}))
+	defer srv.Close()
+	_, err := Open(t.Context(), Options{Sources: []string{srv.URL + "/tree"}, PlainHTTP: true, TempDir: t.TempDir()})
+	if exitCode(err) != 2 || !strings.Contains(err.Error(), "is a directory") || !strings.Contains(hint(err), "slash") {
+		t.Errorf("code %d, error %v, hint %q", exitCode(err), err, hint(err))
+	}
+}
+
 // TestTreeInfo takes the boot set of an install tree, and compares it with what
 // the tree says.
 func TestTreeInfo(t *testing.T) {
