@@ -45,7 +45,8 @@ type Options struct {
 	// Log takes messages for a curious user: retries, fallbacks. May be nil.
 	Log func(format string, a ...any)
 	// TempDir holds stages of images on their way to a registry, and copies of
-	// layers from container storage. Empty: /var/tmp, because both can be large.
+	// layers from container storage. Empty: $TMPDIR, or /var/tmp, because both can
+	// be large.
 	TempDir string
 	// PreferHTTP says that a registry ("host[:port]") spoke plain http last
 	// time, so that http is tried first. It is only asked where plain http is

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -96,10 +97,7 @@ func (c *Client) Usage() Usage {
 
 // tempDir is where large temporary files go.
 func (c *Client) tempDir() string {
-	if c.o.TempDir != "" {
-		return c.o.TempDir
-	}
-	return "/var/tmp"
+	return cmp.Or(c.o.TempDir, os.Getenv("TMPDIR"), "/var/tmp")
 }
 
 // Source opens the repository that ref names. A registry is not asked yet.
