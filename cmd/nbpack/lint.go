@@ -86,7 +86,7 @@ boot server could serve it as it is. If it has a SHA256SUM, as a boot tree of
 nbextract, its files have to be those that are listed there.
 
 Of an index, the rules about its entries are checked, and every boot set in it;
-their lines begin with the platform and the digest of the entry. Containers and
+behind the ID of these stand the platform and the digest of the entry. Containers and
 disks are looked at, but not read.
 
 The exit code is 3 if there is an error, 0 if there are only warnings.`,
@@ -95,8 +95,14 @@ The exit code is 3 if there is an error, 0 if there are only warnings.`,
   nbpack lint --platform linux/amd64 ./netboot`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+			info, err := os.Stat(args[0])
+			switch {
+			case err == nil && info.IsDir():
 				return lintDir(cmd, env, args[0], platform, asJSON)
+			case err == nil:
+				return errLintFile(args[0])
+			case isPath(args[0]):
+				return &noDirError{args[0]}
 			}
 			if platform != "" {
 				return cli.Usage("--platform is for directories: an image says itself what it is for")
@@ -111,6 +117,23 @@ The exit code is 3 if there is an error, 0 if there are only warnings.`,
 	flags.Bind(cmd.Flags())
 	return cmd
 }
+
+// errLintFile refuses a single file: what it boots with is not known.
+func errLintFile(name string) error {
+	return cli.WithHint(cli.Usage("%q is a file, neither an image nor a directory", name),
+		"name the directory that it lies in; an archive of an image is oci-archive:FILE")
+}
+
+// isPath tells what no image can be called.
+func isPath(name string) bool {
+	return name == "." || name == ".." || strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../")
+}
+
+// noDirError is a directory that does not exist.
+type noDirError struct{ name string }
+
+func (e *noDirError) Error() string { return fmt.Sprintf("no directory %q", e.name) }
+func (e *noDirError) ExitCode() int { return cli.ExitNotFound }
 
 func lint(cmd *cobra.Command, env *cli.Env, ref transport.Reference, src transport.Source, asJSON bool) error {
 	r, err := lintAny(cmd.Context(), ref, src)
