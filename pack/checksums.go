@@ -229,7 +229,7 @@ func (v *verification) check(o *Options, set *source.Set, f *filter) error {
 	}
 	if o.RequireVerified {
 		return refuse(ruleSourceSum, without[0], "give what its publisher says with --checksums, or leave it out with --exclude",
-			"no publisher's checksum is known of it, nor of %d other files of %d", len(without)-1, len(v.files))
+			"no publisher's checksum is known of it, and of %d of %d files in all", len(without), len(v.files))
 	}
 	if len(v.lists) > 0 {
 		o.log("no publisher's checksum is known of %d of %d files, %q for one", len(without), len(v.files), without[0])
