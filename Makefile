@@ -109,6 +109,10 @@ bench: build ## both commands beside other tools, into docs/performance.md; SERI
 	CGO_ENABLED=0 $(GO) build -o bin/bench ./internal/bench
 	bin/bench --series $(SERIES) --image $(BENCHIMAGE) $(if $(SMALL),--large 256,--out docs/performance.md) $(BENCHFLAGS)
 
+.PHONY: bench-serve
+bench-serve: ## nbextract serve beside tftpd-hpa, dnsmasq and nginx, as root; docs/performance.md has the figures
+	CGO_ENABLED=0 NBPACK_BENCH_SERVE=1 $(GO) test -tags $(TAGS) -count=1 -run TestBesidePeers -v ./internal/serve
+
 .PHONY: demo
 demo: build ## pack, extract, update a real boot tree; TREE=DIR takes yours
 	@NBPACK=bin/nbpack NBEXTRACT=bin/nbextract sh testdata/demo/demo.sh
