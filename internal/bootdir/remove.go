@@ -95,6 +95,9 @@ func (d *Dir) tidy() error {
 	if err := d.sweepStages(); err != nil {
 		return err
 	}
+	if err := d.sweepRetired(); err != nil {
+		d.opts.Log("cannot remove what an earlier run left: %v", err)
+	}
 	for _, kind := range []string{".", imagesName, treesName, chunksName} {
 		if err := d.sweepTemporary(kind); err != nil {
 			return err

@@ -4,6 +4,8 @@ package bootdir
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path"
@@ -29,18 +31,27 @@ func (d *Dir) Retire(ctx context.Context, live string) error {
 	if err != nil || t == nil {
 		return err
 	}
-	managed, err := d.managedPaths(t)
+	r, err := d.retirement(t)
 	if err != nil {
 		return err
-	}
-	r := &retirement{d: d, live: live, managed: managed, tops: []string{live}}
-	if live == FlatLive {
-		r.tops = topsOf(managed)
 	}
 	if err := r.run(); err != nil {
 		return fmt.Errorf("remove boot tree %q: %w", live, err)
 	}
 	return d.dropTree(live)
+}
+
+// retirement says what goes with a tree.
+func (d *Dir) retirement(t *Tree) (*retirement, error) {
+	managed, err := d.managedPaths(t)
+	if err != nil {
+		return nil, err
+	}
+	r := &retirement{d: d, live: t.Live, managed: managed, tops: []string{t.Live}}
+	if t.Live == FlatLive {
+		r.tops = topsOf(managed)
+	}
+	return r, nil
 }
 
 // topsOf lists the first elements of paths.
@@ -84,35 +95,101 @@ func (r *retirement) run() error {
 		return err
 	}
 	defer kept.close()
-	out := "retired-" + liveKey(r.live)
-	if err := r.d.ops.mkdir(kept, out, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := r.finish(kept); err != nil { // what an earlier run took out
 		return err
 	}
-	aside, err := kept.open(out)
+	if err := r.takeOutAll(kept); err != nil {
+		return err
+	}
+	if err := r.finish(kept); err != nil {
+		return err
+	}
+	if err := r.d.ops.rmdir(r.d.state, keptName); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	return r.dropParents()
+}
+
+// retiredPrefix starts the names, below "kept", of what was taken out and is not
+// empty yet. The record of its tree is still there and says what may go.
+const retiredPrefix = "retired-"
+
+func (r *retirement) name() string { return retiredPrefix + liveKey(r.live) }
+
+// takeOutAll puts the units out of sight.
+func (r *retirement) takeOutAll(kept *dirFD) error {
+	if err := r.d.ops.mkdir(kept, r.name(), 0o700); err != nil {
+		return err
+	}
+	aside, err := kept.open(r.name())
 	if err != nil {
 		return err
 	}
 	defer aside.close()
 	for i, top := range r.tops {
-		if err := r.takeOut(top, aside, fmt.Sprintf("%d", i)); err != nil {
+		if err := r.takeOut(top, aside, fmt.Sprint(i)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// finish empties what was taken out. What came late gets a name under which
+// nothing is looked for any more.
+func (r *retirement) finish(kept *dirFD) error {
+	aside, err := kept.open(r.name())
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer aside.close()
 	for i, top := range r.tops {
-		if err := r.empty(aside, fmt.Sprintf("%d", i), top); err != nil {
+		if err := r.empty(aside, fmt.Sprint(i), top); err != nil {
 			return err
 		}
 	}
-	for _, rmdir := range []func() error{
-		func() error { return r.d.ops.rmdir(kept, out) },
-		func() error { return r.d.ops.rmdir(r.d.state, keptName) },
-	} {
-		// Both stay where something of the site is in them.
-		if err := rmdir(); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+	err = r.d.ops.rmdir(kept, r.name())
+	if !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	random := make([]byte, 4)
+	_, _ = rand.Read(random) // never fails
+	late := "late-" + liveKey(r.live) + hex.EncodeToString(random)
+	r.d.opts.Log("what came into %q while it was removed lies in %q now", r.live, kept.join(late))
+	return r.d.ops.rename(kept, r.name(), kept, late)
+}
+
+// sweepRetired empties what removals that were cut off have taken out, before
+// their trees may come back with other files.
+func (d *Dir) sweepRetired() error {
+	kept, err := d.stateDir(keptName, false)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer kept.close()
+	names, err := kept.names()
+	if err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, retiredPrefix) }) {
+		return err
+	}
+	trees, err := d.Trees()
+	if err != nil {
+		return err
+	}
+	for i := range trees {
+		r, err := d.retirement(&trees[i])
+		if err == nil && slices.Contains(names, r.name()) {
+			err = r.finish(kept)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return r.dropParents()
+	return nil
 }
 
 // look refuses entries that no image brought.
@@ -126,8 +203,8 @@ func (r *retirement) look(dir *dirFD, p string) error {
 	}
 	rel := r.inTree(p)
 	if rel == "." && !isDir(st) {
-		hex, err := r.d.linkedNow(r.live)
-		if err == nil && hex == "" {
+		gen, err := r.d.linkedNow(r.live)
+		if err == nil && gen == "" {
 			err = &OccupiedError{r.live, rel}
 		}
 		return err
@@ -162,8 +239,7 @@ func (r *retirement) look(dir *dirFD, p string) error {
 	return nil
 }
 
-// takeOut puts one unit out of sight. One that an earlier run took out lies
-// there already.
+// takeOut puts one unit out of sight, if it is not by an earlier run.
 func (r *retirement) takeOut(top string, aside *dirFD, name string) error {
 	up, base, err := r.d.root.parent(top)
 	if isMissing(err) {
@@ -175,9 +251,6 @@ func (r *retirement) takeOut(top string, aside *dirFD, name string) error {
 	defer up.close()
 	if _, err := up.stat(base); isMissing(err) {
 		return nil
-	}
-	if err := r.empty(aside, name, top); err != nil {
-		return err
 	}
 	if err := r.d.ops.renameNew(up, base, aside, name); err != nil {
 		return err
@@ -220,7 +293,6 @@ func (r *retirement) empty(at *dirFD, name, p string) error {
 	case !isDir(st) && (ours && !wasDir || rel == "."):
 		return r.d.ops.unlink(at, name)
 	}
-	r.d.opts.Log("%q came into %q while it was removed; it lies in %q now", rel, r.live, at.join(name))
 	return nil
 }
 

@@ -107,3 +107,61 @@ func TestKeepOfATree(t *testing.T) {
 		t.Errorf("%v, %q", needed, dropped)
 	}
 }
+
+// TestRetireAfterCutAndReturn: what a removal that was cut off has left is no
+// obstacle when the tree has come back, with other files, and goes again.
+func TestRetireAfterCutAndReturn(t *testing.T) {
+	const live = "os/1"
+	for name, mode := range map[string]LiveMode{"dir": ModeDir, "link": ModeLink} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			mustInstall(t, dir, live, mode, tree{"efi/shim.efi": "shim", "old": "kernel"}, Options{})
+			cut := errors.New("cut")
+			moved := false
+			err := retirer(live)(dir, Options{hook: func(op, path string) error {
+				if moved {
+					return cut
+				}
+				moved = op == "rename-new"
+				return nil
+			}})
+			if !errors.Is(err, cut) {
+				t.Fatal(err)
+			}
+			mustInstall(t, dir, live, mode, tree{"new": "kernel 2"}, Options{})
+			mustInstall(t, dir, live, mode, tree{"newer": "kernel 3"}, Options{})
+			must(t, retirer(live)(dir, Options{}))
+			nothingLeft(t, dir)
+			if _, err := os.Stat(filepath.Join(dir, stateName, keptName)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("something is kept: %v", err)
+			}
+		})
+	}
+}
+
+// TestRetireTwice: what came late stays where it was put, also when the tree comes
+// back with a file of that name and goes again.
+func TestRetireTwice(t *testing.T) {
+	const live = "os/1"
+	dir := t.TempDir()
+	late := Options{hook: func(op, path string) error {
+		if op == "rename-new" {
+			at := filepath.Join(dir, live, "late")
+			if _, err := os.Stat(filepath.Dir(at)); err == nil {
+				_ = os.WriteFile(at, []byte("late"), 0o644)
+			}
+		}
+		return nil
+	}}
+	mustInstall(t, dir, live, ModeDir, tree{"kernel": "kernel"}, Options{})
+	must(t, retirer(live)(dir, late))
+	mustInstall(t, dir, live, ModeDir, tree{"late": "kernel 2", "more": "more"}, Options{})
+	must(t, retirer(live)(dir, Options{}))
+	mustInstall(t, dir, live, ModeDir, tree{"kernel": "kernel"}, Options{})
+	must(t, retirer(live)(dir, late))
+	found, err := filepath.Glob(filepath.Join(dir, stateName, keptName, "*", "*", "late"))
+	must(t, err)
+	if len(found) != 2 {
+		t.Errorf("kept: %q", found)
+	}
+}
