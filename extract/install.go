@@ -180,7 +180,8 @@ func (p *puller) adoptRecord(j *job) error {
 	updated.Reference, updated.Scheme, updated.TagDigest = j.next.Reference, j.next.Scheme, j.next.TagDigest
 	updated.Layout, updated.Set, updated.Selection = j.next.Layout, j.next.Set, j.next.Selection
 	updated.Catalog, updated.Release, updated.Keep = j.next.Catalog, j.next.Release, j.next.Keep
-	if p.opts.Trust != nil {
+	if p.opts.Trust != nil || j.cur.Reference != j.next.Reference || j.cur.TagDigest != j.next.TagDigest {
+		// What was accepted was another reference, or another index.
 		updated.Policy, updated.Evidence = j.next.Policy, j.next.Evidence
 	}
 	updated.Pinned = j.pin
