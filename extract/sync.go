@@ -179,7 +179,7 @@ func (s *syncRun) run(ctx context.Context) {
 	defer s.boot.Close()
 	defer s.close()
 	s.have = &inventory{dir: s.boot}
-	if s.state, err = readState(s.boot); err != nil {
+	if s.state, err = openState(s.boot, s.opts.warnf); err != nil {
 		s.fail(ctx, nil, err)
 		return
 	}

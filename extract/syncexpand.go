@@ -167,7 +167,7 @@ func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, mat
 	repo := e.Reference.String()
 	known := s.state.Children[repo][tag]
 	now := s.opts.Now().UTC()
-	if matched[known.Index] && now.Sub(known.Checked) < childRecheck {
+	if matched[known.Index] && now.Sub(known.Checked).Abs() < childRecheck {
 		if index, err := s.names(ctx, e, known.Index); err == nil && index.top.Digest.String() == known.IndexDigest {
 			return true, nil
 		}

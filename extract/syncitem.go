@@ -2,6 +2,9 @@ package extract
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -44,15 +47,18 @@ func (it *item) name() string {
 	return quoted(it.release) + " of " + quoted(it.ref.String())
 }
 
-// question is all that decides whether an item is laid out, besides what it
-// names.
+// question is all that decides whether an item is laid out, and where, besides
+// what it names.
 func (it *item) question() string {
-	set := ""
-	if len(it.opts.Set) > 0 {
-		set = " set"
+	q := selectionName(it.opts.Platforms) + " " + layoutName(it.opts.Layout)
+	for _, label := range slices.Sorted(maps.Keys(it.opts.Set)) {
+		q += fmt.Sprintf(" %s=%q", label, it.opts.Set[label])
 	}
-	return selectionName(it.opts.Platforms) + set
+	return q + " " + it.opts.Trust.ID()
 }
+
+// questionWith is the question whether an item makes the same trees as another.
+func (it *item) questionWith(twin *item) string { return it.question() + " / " + twin.question() }
 
 // newItem makes an item of an entry with its options.
 func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release string) (*item, error) {

@@ -70,7 +70,8 @@ func (s *syncRun) retain(ctx context.Context) error {
 		}
 	}
 	for _, t := range left {
-		if s.state.Left[t.Live].IsZero() {
+		// A time to come was noted under a clock that was wrong.
+		if since := s.state.Left[t.Live]; since.IsZero() || since.After(now) {
 			s.state.Left[t.Live] = now
 		}
 	}

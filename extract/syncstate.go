@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,8 +97,39 @@ func readState(d *bootdir.Dir) (*SyncState, error) {
 		return nil, err
 	}
 	if found && s.Version != stateVersion {
-		return nil, fmt.Errorf("%q of boot directory %q has version %d, this program knows %d", stateNote, d.Path(), s.Version, stateVersion)
+		return nil, &stateVersionError{d.Path(), s.Version}
 	}
+	s.complete()
+	return s, nil
+}
+
+// stateVersionError says that another release of this program wrote the state.
+type stateVersionError struct {
+	dir     string
+	version int
+}
+
+func (e *stateVersionError) Error() string {
+	return fmt.Sprintf("%q of boot directory %q has version %d, this program knows %d", stateNote, e.dir, e.version, stateVersion)
+}
+
+// openState is readState for a run that will write the state again: one that is
+// damaged costs questions and the dates of failures, and must not keep trees from
+// being brought up to date.
+func openState(d *bootdir.Dir, warnf func(string, ...any)) (*SyncState, error) {
+	s, err := readState(d)
+	var version *stateVersionError
+	if err == nil || errors.As(err, &version) {
+		return s, err
+	}
+	warnf("%s: %v; what earlier runs remembered is begun anew", d.Path(), err)
+	s = &SyncState{}
+	s.complete()
+	return s, nil
+}
+
+// complete makes what is missing.
+func (s *SyncState) complete() {
 	s.Version = stateVersion
 	if s.Runs == nil {
 		s.Runs = map[string]RunState{}
@@ -114,7 +146,6 @@ func readState(d *bootdir.Dir) (*SyncState, error) {
 	if s.Indexes == nil {
 		s.Indexes = map[string]indexState{}
 	}
-	return s, nil
 }
 
 // reference gives the state of a reference, and makes it.

@@ -72,11 +72,11 @@ func (s *syncRun) consider(ctx context.Context, it *item) error {
 
 // knownSkip tells why an item was passed over the last time, if that holds still.
 func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
-	if st.Skip == "" || st.Question != it.question() {
+	if st.Skip == "" {
 		return ""
 	}
 	if st.Twin == "" {
-		if it.found {
+		if it.found && st.Question == it.question() {
 			return st.Skip
 		}
 		return ""
@@ -85,7 +85,8 @@ func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
 		if other == it {
 			return "" // the order of the catalogue is another one now
 		}
-		if other.key() == st.Twin && other.top.Digest.String() == st.TwinDigest && !other.failed {
+		if other.key() == st.Twin && other.top.Digest.String() == st.TwinDigest && !other.failed && !other.skipped &&
+			st.Question == it.questionWith(other) {
 			return st.Skip
 		}
 	}
@@ -137,7 +138,7 @@ func (s *syncRun) refuseClashes(ctx context.Context) error {
 		}
 		if twin != nil && all {
 			st := s.state.reference(it.key(), s.cat.Name)
-			st.Twin, st.TwinDigest, st.Question = twin.key(), twin.top.Digest.String(), it.question()
+			st.Twin, st.TwinDigest, st.Question = twin.key(), twin.top.Digest.String(), it.questionWith(twin)
 			st.Skip = "the same tree as " + twin.name()
 			s.skip(it, st.Skip)
 		}

@@ -1,0 +1,88 @@
+package extract
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+)
+
+// TestSyncTwinFollowsItsEntry: two references that make the same tree are one
+// tree only while their entries say so.
+func TestSyncTwinFollowsItsEntry(t *testing.T) {
+	for name, tc := range map[string]struct{ first, second string }{
+		"the later one moves away":   {"", ", layout: 'other/{os.name}'"},
+		"the earlier one moves away": {", layout: 'other/{os.name}'", ""},
+		"another label":              {"", ", set: {os.version: '9'}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg, s := newShelf(t), newSyncer(t)
+			reg.push("a", "one", boot{version: "1"})
+			reg.push("a", "same", boot{version: "1"})
+			text := func(first, second string) string {
+				return "- {ref: '" + reg.host() + "/a:one'" + first + "}\n- {ref: '" + reg.host() + "/a:same'" + second + "}\n"
+			}
+			if r := s.must(text("", "")); r.Changed != 1 || len(r.Skipped) != 1 {
+				t.Fatalf("%+v", r)
+			}
+			if r := s.must(text(tc.first, tc.second)); len(r.Skipped) != 0 || r.Changed != 1 || r.Unchanged != 1 {
+				t.Errorf("skipped %+v, %d changed, %d unchanged", r.Skipped, r.Changed, r.Unchanged)
+			}
+		})
+	}
+}
+
+// TestSyncClockJumps: a run under a clock that is years ahead does not keep trees
+// for years.
+func TestSyncClockJumps(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	text := ""
+	for _, v := range []string{"1", "2", "3"} {
+		reg.push("a", v, boot{version: v})
+		text += "- {ref: '" + reg.host() + "/a:" + v + "'}\n"
+	}
+	s.opts.Prune = true
+	s.must(text)
+	less := text[:strings.LastIndex(strings.TrimSpace(text), "\n")+1]
+	now := s.now
+	s.now = now.AddDate(12, 0, 0)
+	s.must(less)
+	s.now = now.Add(time.Hour)
+	s.must(less)
+	s.now = now.Add(time.Hour + bootdir.DefaultGrace)
+	if r := s.must(less); len(r.Left) != 1 || !r.Left[0].Removed {
+		t.Errorf("%+v", r.Left)
+	}
+}
+
+// TestSyncDamagedMemory: what is remembered saves questions; where it is damaged,
+// trees are kept up to date nevertheless.
+func TestSyncDamagedMemory(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	reg.push("a", "1", boot{version: "1"})
+	text := "- {ref: '" + reg.host() + "/a:1'}\n"
+	s.must(text)
+	note := filepath.Join(s.dir, ".nbextract", stateNote)
+	for _, damaged := range []string{"", "\x00\x00\x00\x00", `{"version":1,"runs":[]}`} {
+		if err := os.WriteFile(note, []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reg.push("a", "1", boot{version: "1", files: map[string]string{"vmlinuz": "new " + damaged}})
+		if r := s.must(text); r.Changed != 1 || len(s.warned) != 1 || !strings.Contains(s.warned[0], stateNote) {
+			t.Errorf("%q: %d changed, warned %q", damaged, r.Changed, s.warned)
+		}
+		if r := s.must(text); r.Changed != 0 || len(s.warned) != 0 {
+			t.Errorf("%q: %d changed, warned %q", damaged, r.Changed, s.warned)
+		}
+	}
+	// That of a later release is not ours to replace.
+	if err := os.WriteFile(note, []byte(`{"version":2}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.run(text); err == nil || !strings.Contains(r.Failures[0].Message, "version 2") {
+		t.Errorf("%v, warned %q", err, s.warned)
+	}
+}
