@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,8 +22,9 @@ func TestBoot(t *testing.T) {
 	l := newLab(t)
 	// Random, so that no boot can prove what another one got.
 	first := l.publish(t, "debian", "first release "+rand.Text(), nil)
-	dir := t.TempDir()
+	dir, served := t.TempDir(), t.TempDir()
 	live := l.pull(t, "debian", dir, first)
+	l.pull(t, "debian", served, first)
 
 	t.Run("BIOS", func(t *testing.T) {
 		pxelinuxConfig(t, filepath.Join(dir, live), first, "")
@@ -60,6 +62,30 @@ func TestBoot(t *testing.T) {
 		l.pull(t, "debian", dir, second)
 		m.typeIn(t, "\r")
 		proves(t, m.proof(t), first, "nbproof=menu")
+	})
+	t.Run("UEFI HTTP boot updated after the kernel", func(t *testing.T) {
+		grubConfig(t, served, linux(live, "nbproof=http"), initramfs(live), "boot")
+		g := newGate(t, l.serve(t, served), "/proof.gz")
+		net := network("http://"+guest+"/"+live+"/"+loaders+"/BOOT.efi", web(t, g.addr), tftp(served))
+		m := boot(t, httpBoot(uefi(t, false, net))...)
+		// Debian's signed grub is started by HTTP, but has no module for it, so it stops
+		// and asks. Its package has the module; TFTP can bring it, and without Secure
+		// Boot it may be loaded.
+		m.await(t, "grub>")
+		m.typeIn(t, "insmod (tftp,10.0.2.2)/"+live+"/"+loaders+"/grub/x86_64-efi/http.mod\r")
+		m.typeIn(t, "configfile (http,"+guest+")/"+loaders+"/grub/grub.cfg\r")
+		select {
+		case <-g.asked:
+			l.pull(t, "debian", served, second)
+			close(g.pass)
+		case <-m.ended:
+		}
+		// These paths are those of the live tree, not by-digest: that the initrd is of
+		// the kernel's release is the doing of the server.
+		proves(t, m.proof(t), first, "nbproof=http")
+		if seen := g.requests(); !slices.Contains(seen, "GET /"+live+"/"+loaders+"//grubx64.efi") {
+			t.Errorf("shim did not ask for grub beside itself: %q", seen)
+		}
 	})
 }
 

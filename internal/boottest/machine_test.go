@@ -205,3 +205,11 @@ func uefi(t *testing.T, secure bool, net []string) []string {
 	net[len(net)-1] += ",romfile=" // the ROM's iPXE would come before the firmware's own client
 	return append(args, net...)
 }
+
+// httpBoot has the firmware take the bootfile for the URL that it is. It would ask
+// TFTP for a file of that name first, and try HTTP after all else failed.
+func httpBoot(machine []string) []string {
+	return append(machine,
+		"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=no",
+		"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no")
+}
