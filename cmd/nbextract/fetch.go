@@ -144,6 +144,7 @@ func (p *pullSecret) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&p.value, "pull-secret", "", "log in with `SECRET`, a bare token or USER:PASSWORD, as Ironic's image_pull_secret")
 	f.StringVar(&p.file, "pull-secret-file", "", "`FILE` with that secret in its first line")
+	cli.SecretFile(f, "pull-secret-file")
 	cmd.MarkFlagsMutuallyExclusive("pull-secret", "pull-secret-file", "creds")
 }
 

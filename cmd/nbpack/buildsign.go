@@ -23,6 +23,7 @@ type buildSign struct {
 
 func (s *buildSign) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.file, "sign-key", "", "sign what is built with the private key in `FILE`, and with --index the index, as nbpack sign does")
+	cli.SecretFile(cmd.Flags(), "sign-key")
 	s.pass.bind(cmd)
 }
 

@@ -28,6 +28,7 @@ type passphraseFlags struct{ file string }
 
 func (p *passphraseFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.file, "passphrase-file", "", "`FILE` whose first line is the passphrase of the private key")
+	cli.SecretFile(cmd.Flags(), "passphrase-file")
 }
 
 // once gives what asks for the passphrase of a key that exists.

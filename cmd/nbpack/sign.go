@@ -53,6 +53,7 @@ Nothing is sent to a transparency log, and no identity provider is asked.
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&s.key, "key", "", "`FILE` with the private key (required)")
+	cli.SecretFile(fs, "key")
 	s.pass.bind(cmd)
 	fs.StringArrayVarP(&s.annotations, "annotation", "a", nil, "`KEY=VALUE` that is signed, too (may be repeated)")
 	fs.BoolVar(&s.recursive, "recursive", true, "sign also what an index names")

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
+const authFileFlag = "authfile"
+
 // RegistryFlags are the flags that say how to reach a registry. A command copies
 // them into the options of its transport.
 type RegistryFlags struct {
@@ -21,7 +23,8 @@ type RegistryFlags struct {
 
 // Bind defines the flags in fs.
 func (r *RegistryFlags) Bind(fs *pflag.FlagSet) {
-	fs.StringVar(&r.AuthFile, "authfile", "", "`FILE` with registry credentials (default: $REGISTRY_AUTH_FILE, then podman's and docker's files)")
+	fs.StringVar(&r.AuthFile, authFileFlag, "", "`FILE` with registry credentials (default: $REGISTRY_AUTH_FILE, then podman's and docker's files)")
+	SecretFile(fs, authFileFlag)
 	fs.StringVar(&r.Creds, "creds", "", "log in as `USER[:PASSWORD]`, instead of what the credential files say")
 	fs.StringVar(&r.CertDir, "cert-dir", "", "`DIR` with ca.crt, client.cert and client.key for the registry")
 	flag := fs.VarPF(&optionalBool{&r.TLSVerify}, "tls-verify", "", "require https and a valid certificate; with =false try https without checks, then plain http")

@@ -23,12 +23,13 @@ func prepare(root *cobra.Command, env *Env, ready func(*Env)) *bool {
 	global.Var(levelValue{&env.level}, "log-level", "print messages of `LEVEL` and worse: error, warn, info, debug")
 	root.AddCommand(versionCommand(env, root.Name()), manCommand(root))
 	root.InitDefaultCompletionCmd()
-	begin := func() {
+	begin := func(cmd *cobra.Command) {
 		*started = true
 		if env.quiet {
 			env.level = min(env.level, levelWarn)
 		}
 		ready(env)
+		warnReadable(cmd, env)
 	}
 	walk(root, func(cmd *cobra.Command) { dress(cmd, begin) })
 	return started
@@ -44,16 +45,16 @@ func walk(cmd *cobra.Command, f func(*cobra.Command)) {
 
 // dress makes a command without code of its own refuse to do nothing, and puts
 // begin before the code of the others.
-func dress(cmd *cobra.Command, begin func()) {
+func dress(cmd *cobra.Command, begin func(*cobra.Command)) {
 	switch run, runE := cmd.Run, cmd.RunE; {
 	case runE != nil:
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			begin()
+			begin(cmd)
 			return runE(cmd, args)
 		}
 	case run != nil:
 		cmd.Run = func(cmd *cobra.Command, args []string) {
-			begin()
+			begin(cmd)
 			run(cmd, args)
 		}
 	case cmd.HasSubCommands():
