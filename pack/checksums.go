@@ -208,7 +208,7 @@ func (v *verification) admit(base, sha256 string) error {
 // check finds out what is said about the files, and refuses what the user does
 // not want.
 func (v *verification) check(o *Options, set *source.Set, f *filter) error {
-	if err := v.checkOwn(set.Entries(), f); err != nil {
+	if err := v.checkOwn(set, f); err != nil {
 		return err
 	}
 	v.match(set)
@@ -280,12 +280,18 @@ func (v *verification) without() []string {
 // checkOwn refuses files that the plain list does not have, and names of the
 // list that are missing although no filter left them out: a list that fits only
 // in part proves little.
-func (v *verification) checkOwn(nodes []source.Entry, f *filter) error {
+func (v *verification) checkOwn(set *source.Set, f *filter) error {
 	if v.own == nil {
 		return nil
 	}
 	files := map[string]bool{}
-	for _, n := range nodes {
+	for _, o := range set.Origins() {
+		if _, ok := v.own[o.Base]; ok && !slices.ContainsFunc(set.Entries(), func(e source.Entry) bool { return e.Name == o.Base }) {
+			return refuse(ruleSourceSum, o.Base, "pin it by sha256 in a recipe, or list the files that are in it",
+				"is an archive, and the checksum file, which nobody signed, is about what is packed")
+		}
+	}
+	for _, n := range set.Entries() {
 		if n.Type != spec.TypeFile {
 			continue
 		}

@@ -112,6 +112,26 @@ func versionOf(t *testing.T, ref transport.Reference) string {
 	return ""
 }
 
+// TestOwnListOfArchive says what to do with a list of the archive itself.
+func TestOwnListOfArchive(t *testing.T) {
+	o := amd64()
+	dir := t.TempDir()
+	b := tarTree(t, writeTree(t, t.TempDir(), "vmlinuz=k"))
+	if err := os.WriteFile(filepath.Join(dir, "t.tar"), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(b)
+	list := hex.EncodeToString(sum[:]) + "  t.tar\n"
+	if err := os.WriteFile(filepath.Join(dir, "sums"), []byte(list), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Sources, o.Checksums = []string{filepath.Join(dir, "t.tar")}, []string{filepath.Join(dir, "sums")}
+	_, err := Scan(t.Context(), o)
+	if exitCode(err) != 3 || !strings.Contains(err.Error(), "is an archive") || !strings.Contains(hint(err), "recipe") {
+		t.Errorf("error %v, hint %q", err, hint(err))
+	}
+}
+
 func TestTreeInfoChecksums(t *testing.T) {
 	dir := fedoraTree(t, treeInfo("kernel"))
 	o := amd64(dir)

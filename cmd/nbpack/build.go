@@ -67,9 +67,10 @@ wins over --include.
                          Release file names
   https://…              any of these on a web server
 With --keyring nothing counts that is not rooted in a signature by one of its keys.
-A list may also name a SOURCE itself: an archive, a package, an ISO image. Of what
-publishers' lists cover, the annotation org.pulpproject.netboot.verified-by tells,
-and a file VERSION in the boot tree, see --version-file.
+A publisher's list may also name a SOURCE itself: an archive, a package, an ISO
+image. Of what publishers' lists cover, the annotation
+org.pulpproject.netboot.verified-by tells, and a file VERSION in the boot tree, see
+--version-file.
 
 Names are matched by --include, --exclude, --checksums and --rename as the
 sources have them; the entrypoint flags use the names after --rename.
