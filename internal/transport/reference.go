@@ -72,7 +72,7 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, badRef("", "empty image reference")
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return Reference{}, badRef("", "image reference %q has control characters", s)
+		return Reference{}, badRef("", "image reference %q has control characters", withoutUser(s))
 	}
 	for _, prefix := range []string{"docker://", "oci://"} {
 		if rest, ok := strings.CutPrefix(s, prefix); ok {
@@ -98,13 +98,38 @@ func ParseReference(s string) (Reference, error) {
 		case Docker:
 			return Reference{}, badRef("write docker://HOST/REPOSITORY:TAG", "image reference %q lacks \"//\"", s)
 		case "docker-archive", "docker-daemon", "ostree", "sif", "atomic", "http", "https":
-			return Reference{}, badRef("use docker://, oci:, oci-archive:, dir: or containers-storage:", "image reference %q: transport %q is not supported", s, scheme)
+			return Reference{}, badRef("use docker://, oci:, oci-archive:, dir: or containers-storage:", "image reference %q: transport %q is not supported", withoutUser(s), scheme)
 		}
 	}
 	return parseDocker(s, s)
 }
 
+// withoutUser takes out what a URL holds before its host, user and password: a
+// reference is quoted in messages. Behind another @ there can only be a digest.
+func withoutUser(s string) string {
+	from := 0
+	if i := strings.Index(s, "//"); i >= 0 {
+		from = i + 2
+	}
+	name := s[from:]
+	if i := strings.LastIndexByte(name, '@'); i >= 0 && digestAlgorithm(name[i+1:]) {
+		name = name[:i]
+	}
+	i := strings.LastIndexByte(name, '@')
+	if i < 0 || i+1 < len(name) && !strings.Contains(name[i:], "/") && strings.Contains(name[:i], "/") {
+		return s // NAME@DIGEST, be the digest malformed
+	}
+	return s[:from] + "…" + s[from+i:]
+}
+
+func digestAlgorithm(s string) bool {
+	return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha512:")
+}
+
 func parseDocker(whole, rest string) (Reference, error) {
+	if shown := withoutUser(whole); shown != whole {
+		return Reference{}, badRef("log in with --creds, or a credentials file", "image reference %q holds a user, where it would be recorded and shown", shown)
+	}
 	host, _, ok := strings.Cut(rest, "/")
 	if !ok || !(strings.ContainsAny(host, ".:") || host == "localhost") {
 		hint := "write HOST/REPOSITORY:TAG; no registry is assumed"

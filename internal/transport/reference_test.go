@@ -103,3 +103,23 @@ func FuzzParseReference(f *testing.F) {
 		}
 	})
 }
+
+// TestReferenceWithUser: who writes a password into a reference does not find it in
+// the mail of cron.
+func TestReferenceWithUser(t *testing.T) {
+	const words = "hidden7words"
+	for _, s := range []string{
+		"docker://u:" + words + "@registry.example/n:1", "oci://u:" + words + "@registry.example/n:1", "u:" + words + "@registry.example/n:1",
+		words + "@registry.example/n", "u:" + words + "@registry.example", "docker://u:a/" + words + "@registry.example/n",
+		"https://u:" + words + "@registry.example/n", "u:" + words + "@registry.example/n@sha256:" + strings.Repeat("a", 64),
+		"u:" + words + "@registry.example/\x01",
+	} {
+		_, err := ParseReference(s)
+		if err == nil || strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), "…@registry.example") {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	if _, err := ParseReference("registry.example/n@sha256:12"); err == nil || !strings.Contains(err.Error(), "registry.example/n@sha256:12") {
+		t.Errorf("a digest that is none: %v", err)
+	}
+}
