@@ -95,17 +95,20 @@ The exit code is 3 if there is an error, 0 if there are only warnings.`,
   nbpack lint --platform linux/amd64 ./netboot`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			info, err := os.Stat(args[0])
+			info, statErr := os.Stat(args[0])
 			switch {
-			case err == nil && info.IsDir():
+			case statErr == nil && info.IsDir():
 				return lintDir(cmd, env, args[0], platform, asJSON)
-			case err == nil:
+			case statErr == nil:
 				return errLintFile(args[0])
 			case isPath(args[0]):
 				return &noDirError{args[0]}
 			}
 			if platform != "" {
 				return cli.Usage("--platform is for directories: an image says itself what it is for")
+			}
+			if _, err := transport.ParseReference(args[0]); err != nil && os.IsNotExist(statErr) {
+				return cli.WithHint(err, "an image is HOST/REPOSITORY:TAG, and no directory is called so either")
 			}
 			return withSource(cmd, env, &flags, args[0], func(ref transport.Reference, src transport.Source) error {
 				return lint(cmd, env, ref, src, asJSON)
