@@ -26,8 +26,9 @@ type blueprint struct {
 	where  map[string]transport.Range // of each content in the blob, by path
 	plain  bool                       // contents are not compressed
 	toc    map[string]archive.ChunkedFile
-	frame  []byte // that toc was read from, to be kept
-	own    string // sha256 of its SHA256SUM, where that was read; else empty
+	frame  []byte              // that toc was read from, to be kept
+	own    string              // sha256 of its SHA256SUM, where that was read; else empty
+	equal  map[string][]string // paths of files by the checksum that is promised
 }
 
 // errNoParts says that a layer cannot be had in parts, or that this would not be
@@ -260,4 +261,17 @@ func (b *blueprint) sum(e spec.Entry, sums map[string]string) string {
 		return fmt.Sprintf("%x", f.SHA256)
 	}
 	return ""
+}
+
+// promised lists the files of the layer that are to have a checksum.
+func (b *blueprint) promised(sum string, sums map[string]string) []string {
+	if b.equal == nil {
+		b.equal = map[string][]string{}
+		for _, e := range b.split.Entries() {
+			if want, ok := sums[e.Path]; ok && e.Type == spec.TypeFile {
+				b.equal[want] = append(b.equal[want], e.Path)
+			}
+		}
+	}
+	return b.equal[sum]
 }

@@ -129,7 +129,8 @@ func (r *reassembly) entries() []spec.Entry {
 	return all
 }
 
-// at finds the staged file with the content of an entry: its own, or an equal one.
+// at finds the staged file with the content of an entry: its own, or an equal one
+// that is proved by now, or will be with this layer.
 func (in *intake) at(b *blueprint, e spec.Entry) (string, bool) {
 	if _, held := in.staged[e.Path]; held || in.loose[e.Path] {
 		return e.Path, true
@@ -138,8 +139,8 @@ func (in *intake) at(b *blueprint, e spec.Entry) (string, bool) {
 	if p, ok := in.content[sum]; ok {
 		return p, true
 	}
-	for p := range in.loose {
-		if in.sums[p] == sum {
+	for _, p := range b.promised(sum, in.sums) {
+		if in.loose[p] {
 			return p, true
 		}
 	}
@@ -216,7 +217,7 @@ func (in *intake) settle(ctx context.Context, b *blueprint) error {
 // each content. It refuses what only the whole blob can judge.
 func (in *intake) missingParts(b *blueprint) ([]part, error) {
 	var parts []part
-	wanted := map[string]bool{}
+	wanted, contents := map[string]bool{}, in.promised()
 	for _, e := range b.split.Entries() {
 		if e.Type != spec.TypeFile {
 			continue
@@ -228,11 +229,14 @@ func (in *intake) missingParts(b *blueprint) ([]part, error) {
 			return nil, fmt.Errorf("nothing tells what %q holds: %w", e.Path, errNoParts)
 		}
 		sum := b.sum(e, in.sums)
-		if _, have := in.at(b, e); have || wanted[sum] {
+		if wanted[sum] {
+			continue // a part of the same content comes
+		}
+		if _, have := in.at(b, e); have {
 			continue
 		}
 		if _, promised := in.sums[e.Path]; !promised {
-			if e.Size == 0 || sum != "" && in.promised(sum) {
+			if e.Size == 0 || contents[sum] {
 				continue
 			}
 			return nil, fmt.Errorf("nothing tells what %q is a copy of: %w", e.Path, errNoParts)
@@ -251,14 +255,13 @@ func (in *intake) missingParts(b *blueprint) ([]part, error) {
 	return parts, nil
 }
 
-// promised tells whether any file is to hold this content.
-func (in *intake) promised(sum string) bool {
-	for _, want := range in.sums {
-		if want == sum {
-			return true
-		}
+// promised is the content that any file is to hold.
+func (in *intake) promised() map[string]bool {
+	all := make(map[string]bool, len(in.sums))
+	for _, sum := range in.sums {
+		all[sum] = true
 	}
-	return false
+	return all
 }
 
 // tocPays compares the length of the table of contents with the chunks that it may
