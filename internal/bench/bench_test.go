@@ -75,3 +75,23 @@ func TestMedianTakesEachFigure(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestPlaceTwice: the trees are links of the user's files, which must stay as they are.
+func TestPlaceTwice(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	if err := os.WriteFile(from, []byte("content"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := place(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(from); err != nil || string(got) != "content" {
+		t.Errorf("the file of the user is %q now: %v", got, err)
+	}
+	if err := place(filepath.Join(dir, "none"), to+"2"); err == nil {
+		t.Error("a file that is missing is placed")
+	}
+}

@@ -37,9 +37,14 @@ func makeTrees(dir string, o options) (trees []string, err error) {
 	return trees, nil
 }
 
-// place links a file, or copies it with its time, by which rsync judges.
+// place links a file, or copies it with its time, by which rsync judges. What is
+// there already is kept: it may be a link of the very file, so it must not be written.
 func place(from, to string) error {
-	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrNotExist) {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	in, err := os.Open(from)
@@ -47,7 +52,7 @@ func place(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.Create(to)
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
