@@ -49,6 +49,7 @@ type intake struct {
 	spoiled  map[string]bool    // files that were not what the record says
 	lists    map[int][]keptList // chunk lists to keep, by layer
 	peeked   string             // sha256 of the SHA256SUM that tables led to
+	frugal   bool               // findSums reads no large layer
 	noResume bool               // beginnings of blobs are not used
 	resumed  bool               // one was used
 	logf     func(string, ...any)

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/nbpack/nbpack/spec"
@@ -31,9 +32,14 @@ func (in *intake) findSums(ctx context.Context) error {
 				return err
 			}
 			large = append(large, i)
+		} else if in.frugal && l.blob().Size > peekMin {
+			large = append(large, i)
 		} else if err := in.readWhole(ctx, i); err != nil || in.exact {
 			return err
 		}
+	}
+	if in.frugal && len(large) > 0 {
+		return errListCostly
 	}
 	for _, i := range large {
 		if err := in.readWhole(ctx, i); err != nil || in.exact {
@@ -42,6 +48,9 @@ func (in *intake) findSums(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errListCostly says that a payload would have to be read to find SHA256SUM.
+var errListCostly = errors.New("SHA256SUM can only be found in a large layer")
 
 // setSums takes the list as the promise for every file. What a manifest has
 // promised already must be the same.

@@ -137,6 +137,7 @@ type boot struct {
 	files         map[string]string // a kernel when nil
 	notes         map[string]string // manifest annotations
 	created       *time.Time
+	single        bool // one layer holds SHA256SUM and all else
 }
 
 // push stores a boot set as an image under a tag; the empty one leaves it with
@@ -159,7 +160,12 @@ func (s *shelf) push(repo, tag string, b boot) ocispec.Descriptor {
 	}
 	config.RootFS.Type = "layers"
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Annotations: b.notes}
-	for _, files := range []map[string]string{{spec.SumsName: sums.String()}, b.files} {
+	layers := []map[string]string{{spec.SumsName: sums.String()}, b.files}
+	if b.single {
+		maps.Copy(layers[0], b.files)
+		layers = layers[:1]
+	}
+	for _, files := range layers {
 		plain, packed := tarball(files)
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(plain))
 		m.Layers = append(m.Layers, s.blob(repo, ocispec.MediaTypeImageLayerGzip, packed))

@@ -51,3 +51,35 @@ func stored(n int) map[string]string {
 	}
 	return map[string]string{"vmlinuz": string(b)}
 }
+
+// TestSyncNoRoomAsksLittle: to find out that there is no room, no payload is read
+// where the list of files lies in the same layer.
+func TestSyncNoRoomAsksLittle(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	s.dir = filepath.Join(s.dir, "small")
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", s.dir, "tmpfs", 0, "size=2m,mode=755"); err != nil {
+		t.Skipf("cannot mount a small file system here: %v", err)
+	}
+	mounted := s.dir
+	t.Cleanup(func() { _ = unix.Unmount(mounted, 0) })
+	reg.push("a", "v1", boot{version: "1", single: true, files: stored(3 << 20)})
+	text := "- {repository: " + reg.host() + "/a, tags: 'v*'}\n"
+	reg.asked()
+	r, err := s.run(text)
+	if err == nil || r.Failures[0].Kind != FailSpace || r.Fetched > 1<<20 {
+		t.Errorf("%v %+v, %d bytes read", err, r.Failures, r.Fetched)
+	}
+	// What is on the disk may be most of it: only its own turn can tell.
+	s.dir = filepath.Join(s.dir, "deeper")
+	reg.push("a", "v1", boot{version: "1", single: true, files: stored(1200 << 10)})
+	s.must(text)
+	more := stored(1200 << 10)
+	more["menu"] = "x"
+	reg.push("a", "v1", boot{version: "1", single: true, files: more})
+	if r := s.must(text); r.Changed != 1 || r.Fetched > 2<<20 {
+		t.Errorf("%d changed, %d bytes read", r.Changed, r.Fetched)
+	}
+}

@@ -202,7 +202,16 @@ func (s *syncRun) checkSpace(ctx context.Context) error {
 	reuse := map[*job]int64{}
 	for _, j := range jobs {
 		in := newIntake(j.src, j.target, known, nowhere{}, nil)
-		if err := in.findSums(ctx); err != nil {
+		in.frugal = true
+		err := in.findSums(ctx)
+		if errors.Is(err, errListCostly) {
+			// At best it needs nothing but what the disk does not have at all.
+			for _, size := range known.sizes {
+				reuse[j] += size
+			}
+			continue
+		}
+		if err != nil {
 			return nil // its own turn will tell
 		}
 		for _, sum := range in.sums {
