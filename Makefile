@@ -131,6 +131,40 @@ dist/%: $(SOURCES)
 	CGO_ENABLED=0 GOOS=$(word 1,$(subst -, ,$(subst /, ,$*))) GOARCH=$(word 2,$(subst -, ,$(subst /, ,$*))) \
 		$(GO) build $(RELEASE) -o $@ ./cmd/$(notdir $@)
 
+# Tarballs of the same: equal bytes from one commit with one version of Go, tar
+# and gzip, wherever and whenever they are made.
+PLATFORMS         ?= $(LINUX:%=linux-%) $(DARWIN:%=darwin-%)
+VERSION           ?= $(shell git describe --tags --always 2>/dev/null || echo devel)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+TARBALLS          := $(PLATFORMS:%=dist/nbpack-$(VERSION)-%.tar.gz)
+
+.PHONY: dist
+dist: $(TARBALLS) ## release tarballs in dist/, with SHA256SUMS; PLATFORMS="linux-amd64 …" for some
+	cd dist && sha256sum $(notdir $(TARBALLS)) >SHA256SUMS
+
+$(foreach p,$(PLATFORMS),$(eval dist/nbpack-$(VERSION)-$(p).tar.gz: $(filter dist/$(p)/%,$(CROSS))))
+
+dist/nbpack-$(VERSION)-%.tar.gz: LICENSE README.md
+	tar --format=ustar --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) \
+		--transform='s,^,nbpack-$(VERSION)/,' -cf $@.tmp \
+		LICENSE README.md -C dist/$* $(sort $(notdir $(filter dist/$*/%,$^)))
+	gzip -9n <$@.tmp >$@
+	rm $@.tmp
+
+# Two copies of what is committed, at paths of different length, with caches of
+# their own: nothing that is compiled for one helps the other.
+.PHONY: dist-check
+dist-check: ## make dist twice from nothing, and compare the bytes (long; PLATFORMS=… for less)
+	set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	for copy in a another/place; do \
+		mkdir -p "$$tmp/$$copy"; git archive HEAD | tar -x -C "$$tmp/$$copy"; \
+		GOCACHE="$$tmp/cache" $(MAKE) --no-print-directory -C "$$tmp/$$copy" dist BUILDVCS=false \
+			PLATFORMS='$(PLATFORMS)' VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)'; \
+		rm -rf "$$tmp/cache"; \
+	done; \
+	diff "$$tmp/a/dist/SHA256SUMS" "$$tmp/another/place/dist/SHA256SUMS"; \
+	cat "$$tmp/a/dist/SHA256SUMS"
+
 .PHONY: man
 man: build ## write the manual pages, into bin/man/
 	@rm -rf bin/man
