@@ -281,7 +281,7 @@ func (s *syncRun) remember(complete bool) error {
 	}
 	s.state.Runs[s.cat.Name] = run
 	if complete && !s.partial {
-		s.state.forget(s.cat.Name, s.named)
+		s.state.forget(s.cat.Name, s.named, now)
 	}
 	return s.boot.SetNote(stateNote, s.state)
 }

@@ -3,6 +3,7 @@ package extract
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -193,8 +194,18 @@ func (r *ReferenceState) standsSince(created *time.Time) time.Time {
 	return r.Moved
 }
 
-// forget drops what is known of references that a catalogue names no longer.
-func (s *SyncState) forget(catalog string, named map[string]bool) {
+// childMemory is how long a tag is remembered that nobody looks at any more.
+const childMemory = 30 * 24 * time.Hour
+
+// forget drops what is known of references that a catalogue names no longer, and of
+// tags that went away.
+func (s *SyncState) forget(catalog string, named map[string]bool, now time.Time) {
+	for repo, children := range s.Children {
+		maps.DeleteFunc(children, func(_ string, c childState) bool { return now.Sub(c.Checked) > childMemory })
+		if len(children) == 0 {
+			delete(s.Children, repo)
+		}
+	}
 	for key, r := range s.References {
 		if r.Catalog == catalog && !named[key] {
 			delete(s.References, key)

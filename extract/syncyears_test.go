@@ -58,6 +58,19 @@ func TestSyncClockJumps(t *testing.T) {
 	}
 }
 
+// TestSyncForgetsChildren: tags of every night for years do not fill the memory.
+func TestSyncForgetsChildren(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := &SyncState{Children: map[string]map[string]childState{
+		"a": {"gone": {Checked: now.Add(-childMemory - time.Hour)}, "there": {Checked: now.Add(-childRecheck)}},
+		"b": {"gone": {Checked: now.AddDate(-1, 0, 0)}},
+	}}
+	s.forget("test", map[string]bool{}, now)
+	if len(s.Children) != 1 || len(s.Children["a"]) != 1 || s.Children["a"]["there"].Checked.IsZero() {
+		t.Errorf("%+v", s.Children)
+	}
+}
+
 // TestSyncDamagedMemory: what is remembered saves questions; where it is damaged,
 // trees are kept up to date nevertheless.
 func TestSyncDamagedMemory(t *testing.T) {
