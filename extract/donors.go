@@ -270,3 +270,16 @@ func (in *intake) keepList(l *tarLayer, t archive.Table, frame []byte) {
 		in.lists[l.at] = []keptList{{ChunkList: list, frame: frame}}
 	}
 }
+
+// keepLists keeps the chunk lists of an image that is in place, be they new or of
+// an image before it.
+func (p *puller) keepLists(image string, lists []keptList) {
+	for _, l := range lists {
+		if l.frame == nil {
+			l.frame = p.dir.Chunks(l.from, l.SHA256)
+		}
+		if l.frame != nil {
+			p.dir.KeepChunks(image, l.frame)
+		}
+	}
+}

@@ -304,19 +304,6 @@ func (p *puller) fill(ctx context.Context, j *job, in *intake, stage *bootdir.St
 	return nil
 }
 
-// keepLists keeps the chunk lists of an image that is in place, be they new or of
-// an image before it.
-func (p *puller) keepLists(image string, lists []keptList) {
-	for _, l := range lists {
-		if l.frame == nil {
-			l.frame = p.dir.Chunks(l.from, l.SHA256)
-		}
-		if l.frame != nil {
-			p.dir.KeepChunks(image, l.frame)
-		}
-	}
-}
-
 // room asks for space before the payload is fetched: for what the layers that
 // must be read declare to unpack to (for those that do not declare it, the size
 // of the blob is the least), without what the stage took from the disk, and for
