@@ -254,7 +254,7 @@ func (s *salvager) count(_ *dirFD, _, _ string, st *unix.Stat_t) error {
 // move keeps a file unless it has names elsewhere, which is what Reuse made of
 // a file of a live tree, or what is kept already is better.
 func (s *salvager) move(dir *dirFD, name, rel string, st *unix.Stat_t) error {
-	if st.Nlink != s.names[st.Ino] {
+	if uint64(st.Nlink) != s.names[st.Ino] {
 		return nil
 	}
 	to := leftoverName(s.key, rel)
