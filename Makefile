@@ -155,9 +155,9 @@ dist/nbpack-$(VERSION)-%.tar.gz: LICENSE README.md
 # their own: nothing that is compiled for one helps the other.
 .PHONY: dist-check
 dist-check: ## make dist twice from nothing, and compare the bytes (long; PLATFORMS=… for less)
-	set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	set -e; commit=$$(git rev-parse HEAD); tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	for copy in a another/place; do \
-		mkdir -p "$$tmp/$$copy"; git archive HEAD | tar -x -C "$$tmp/$$copy"; \
+		mkdir -p "$$tmp/$$copy"; git archive $$commit | tar -x -C "$$tmp/$$copy"; \
 		GOCACHE="$$tmp/cache" $(MAKE) --no-print-directory -C "$$tmp/$$copy" dist BUILDVCS=false \
 			PLATFORMS='$(PLATFORMS)' VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)'; \
 		rm -rf "$$tmp/cache"; \
