@@ -206,8 +206,9 @@ func TestChildren(t *testing.T) {
 		{arm, []child{{"test-1-armv7", "netboot", "linux(test-1)/arm/v7"}}},
 		{unversioned, []child{{"test-1-armv6", "netboot", "linux/arm/v6"}}},
 		{other, []child{{"test-1-amd64-6e84a7f52ab9", "netboot", "linux(test-2)/amd64"}}},
-		{files, []child{{"test-1-amd64-qcow2", "qcow2", "linux(test-1)/amd64"}, {"test-1-amd64-raw", "raw", "linux(test-1)/amd64"},
-			{"test-1-amd64-ramdisk", "ramdisk", "linux(test-1)/amd64"}, {"test-1-amd64-kernel", "kernel", "linux(test-1)/amd64"}}},
+		// In the order of the arguments.
+		{files, []child{{"test-1-amd64-kernel", "kernel", "linux(test-1)/amd64"}, {"test-1-amd64-ramdisk", "ramdisk", "linux(test-1)/amd64"},
+			{"test-1-amd64-qcow2", "qcow2", "linux(test-1)/amd64"}, {"test-1-amd64-raw", "raw", "linux(test-1)/amd64"}}},
 	} {
 		tc.o.IndexTag = "test-1"
 		plan, err := Scan(t.Context(), tc.o)
