@@ -51,7 +51,7 @@ func root(env *cli.Env) *cobra.Command {
 	f.IntVar(&o.rounds, "rounds", 3, "`N` rounds, of which the medians are shown")
 	f.Int64Var(&o.largeMiB, "large", 8192, "`MIB` of the file of the scenario large")
 	f.StringSliceVar(&o.scenarios, "scenarios", []string{"pack", "pull", "small", "large"}, "`NAMES` of what to measure")
-	f.StringSliceVar(&o.without, "without", nil, "`NAMES` of tools to leave out, as the tables call them")
+	f.StringArrayVar(&o.without, "without", nil, "`NAME` of a tool to leave out, as the tables call it (may be repeated)")
 	cmd.AddCommand(floorPullCommand(), floorPackCommand())
 	return cmd
 }
