@@ -156,7 +156,7 @@ func (a *assembly) receive(ctx context.Context, r run, blob io.Reader) error {
 func (a *assembly) begin() (err error) {
 	if a.file == nil {
 		e := a.parts[a.next].entry
-		a.file, err = a.in.disk.Create(e.Path, e.Size)
+		a.file, err = a.in.disk.CreateLoose(e.Path, e.Size)
 	}
 	return err
 }

@@ -89,13 +89,23 @@ func (s *Stage) borrowLeftover(p string, size int64) (bool, error) {
 	})
 }
 
-// CloseLoose completes a file as Close does, but does not read it back: it
-// becomes a loose one. It was dropped from the page cache as far as the kernel
+// CreateLoose starts a file as Create does, one that CloseLoose will complete.
+func (s *Stage) CreateLoose(path string, size int64) (*File, error) {
+	f, err := s.Create(path, size)
+	if err == nil {
+		f.loose = true
+	}
+	return f, err
+}
+
+// CloseLoose completes a file of CreateLoose as Close does, but does not read it
+// back: it becomes a loose one. It was dropped from the page cache as far as the kernel
 // lets us, so whoever proves it reads the disk.
 func (f *File) CloseLoose() error {
 	if f.fd < 0 {
 		return os.ErrClosed
 	}
+	f.overtake()
 	err := f.wholeSize()
 	if err == nil {
 		err = f.settle()

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 
@@ -27,6 +28,9 @@ type File struct {
 	done  int64
 	err   error
 	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
+	loose bool           // it is not read back
+	trail *trail         // reads a large file back meanwhile
+	shown int64          // of done, to the trail
 }
 
 // Create starts a regular file of the tree that will have size bytes, or any
@@ -59,6 +63,9 @@ func (f *File) Write(p []byte) (int, error) {
 	n, err := f.s.d.ops.write(f.fd, f.up.join(f.name), p)
 	f.done += int64(n)
 	f.err = err
+	if err == nil && !f.loose {
+		f.wrote()
+	}
 	return n, err
 }
 
@@ -74,7 +81,8 @@ func (f *File) Close(sha256 string) error {
 		err = f.settle()
 	}
 	if err == nil {
-		err = verifyBack(f.up, f.name, f.fd, sha256)
+		hash, read := f.overtake()
+		err = verifyBackFrom(f.up, f.name, f.fd, sha256, hash, read)
 	}
 	if err != nil {
 		f.Abort()
@@ -92,6 +100,7 @@ func (f *File) Abort() {
 	if f.fd < 0 {
 		return
 	}
+	f.overtake()
 	_ = unix.Close(f.fd)
 	_ = f.s.d.ops.unlink(f.up, f.name)
 	f.up.close()
@@ -133,6 +142,12 @@ func (f *File) settle() error {
 // verifyBack reads a synced file again, from the disk where the kernel lets us,
 // and compares.
 func verifyBack(up *dirFD, name string, written int, want string) error {
+	return verifyBackFrom(up, name, written, want, sha256.New(), 0)
+}
+
+// verifyBackFrom does the same for a file of which the first bytes were read back
+// already; h has digested them.
+func verifyBackFrom(up *dirFD, name string, written int, want string, h hash.Hash, read int64) error {
 	_ = unix.Fadvise(written, 0, 0, unix.FADV_DONTNEED)
 	var first unix.Stat_t
 	if err := unix.Fstat(written, &first); err != nil {
@@ -146,11 +161,13 @@ func verifyBack(up *dirFD, name string, written int, want string) error {
 	if !sameInode(&first, st) {
 		return fmt.Errorf("%q was replaced while it was written", up.join(name))
 	}
-	got, err := hashFD(fd, up.join(name))
-	if err != nil {
+	if _, err := unix.Seek(fd, read, io.SeekStart); err != nil {
+		return &os.PathError{Op: "seek", Path: up.join(name), Err: err}
+	}
+	if _, err := io.Copy(h, &fdReader{fd, up.join(name)}); err != nil {
 		return err
 	}
-	if got != want {
+	if got := hex.EncodeToString(h.Sum(nil)); got != want {
 		return fmt.Errorf("%q reads back with sha256 %s instead of %s", up.join(name), got, want)
 	}
 	return nil

@@ -161,6 +161,7 @@ func (f *File) Suspend() {
 	if f.fd < 0 {
 		return
 	}
+	f.overtake()
 	_ = unix.Close(f.fd)
 	f.up.close()
 	f.fd = -1

@@ -178,6 +178,9 @@ func (f *File) Write([]byte) (int, error) { return 0, errPlatform }
 // Close refuses on this system.
 func (f *File) Close(string) error { return errPlatform }
 
+// CreateLoose refuses on this system.
+func (s *Stage) CreateLoose(string, int64) (*File, error) { return nil, errPlatform }
+
 // CloseLoose refuses on this system.
 func (f *File) CloseLoose() error { return errPlatform }
 

@@ -1,0 +1,114 @@
+//go:build linux
+
+package bootdir
+
+import (
+	"crypto/sha256"
+	"hash"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// trailStretch is how many bytes of a file are brought to the disk and read back
+// at once while the rest is written.
+const trailStretch = 16 << 20
+
+// trail reads a large file back while it is being written, one stretch behind: so
+// neither the writing nor the reading has to wait for the other at the end, and only
+// a few stretches of a file are in the page cache.
+//
+// It has a descriptor of its own, so that an error of the disk which it sees is seen
+// by the fsync of the writer, too. Whatever goes wrong here only ends the trail: the
+// bytes that it did not read are read at the end.
+type trail struct {
+	fd    int
+	ends  chan int64 // of stretches that are written
+	ended chan struct{}
+	hash  hash.Hash // of the first done bytes
+	done  int64
+}
+
+// follow starts a trail behind a file.
+func (f *File) follow() *trail {
+	fd, st, err := f.up.openFile(f.name)
+	if err != nil {
+		return nil
+	}
+	var own unix.Stat_t
+	if err := unix.Fstat(f.fd, &own); err != nil || !sameInode(&own, st) {
+		_ = unix.Close(fd)
+		return nil
+	}
+	// One stretch may wait: the writer is two ahead at most.
+	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), hash: sha256.New()}
+	go t.run()
+	return t
+}
+
+func (t *trail) run() {
+	defer close(t.ended)
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	buf := make([]byte, 256<<10)
+	broken := false
+	for end := range t.ends {
+		if broken {
+			continue
+		}
+		from := t.done
+		err := retry(func() error { return unix.SyncFileRange(t.fd, from, end-from, all) })
+		if err == nil {
+			_ = unix.Fadvise(t.fd, from, end-from, unix.FADV_DONTNEED)
+			err = t.read(end, buf)
+		}
+		if err != nil {
+			broken = true
+		}
+		_ = unix.Fadvise(t.fd, from, end-from, unix.FADV_DONTNEED)
+	}
+}
+
+func (t *trail) read(end int64, buf []byte) error {
+	for t.done < end {
+		p := buf[:min(int64(len(buf)), end-t.done)]
+		n := 0
+		err := retry(func() (err error) { n, err = unix.Pread(t.fd, p, t.done); return err })
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.ErrUnexpectedEOF
+		}
+		t.hash.Write(p[:n])
+		t.done += int64(n)
+	}
+	return nil
+}
+
+// wrote tells the trail how far the file is written.
+func (f *File) wrote() {
+	if f.done-f.shown < trailStretch {
+		return
+	}
+	if f.trail == nil {
+		f.trail = f.follow()
+	}
+	if f.trail != nil {
+		f.trail.ends <- f.done
+	}
+	f.shown = f.done
+}
+
+// overtake ends the trail and gives the digest of what it has read back, which are
+// the first so many bytes of the file.
+func (f *File) overtake() (sum hash.Hash, read int64) {
+	t := f.trail
+	if t == nil {
+		return sha256.New(), 0
+	}
+	f.trail = nil
+	close(t.ends)
+	<-t.ended
+	_ = unix.Close(t.fd)
+	return t.hash, t.done
+}

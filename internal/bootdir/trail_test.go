@@ -1,0 +1,101 @@
+//go:build linux
+
+package bootdir
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bigFile starts a file and writes enough for a trail, in pieces that are not its
+// stretches.
+func bigFile(t *testing.T, s *Stage) (f *File, sum string) {
+	t.Helper()
+	const pieces, size = 11, 5<<20 + 7
+	f, err := s.Create("big", pieces*size)
+	must(t, err)
+	h := sha256.New()
+	for i := range pieces {
+		p := []byte(strings.Repeat(string(rune('a'+i)), size))
+		h.Write(p)
+		_, err := f.Write(p)
+		must(t, err)
+	}
+	if f.trail == nil {
+		t.Fatal("nothing follows a large file")
+	}
+	return f, hex.EncodeToString(h.Sum(nil))
+}
+
+func TestTrailReadsBack(t *testing.T) {
+	d := openTest(t, t.TempDir(), Options{})
+	s, err := d.Begin(context.Background(), live)
+	must(t, err)
+	defer s.Discard()
+	f, _ := bigFile(t, s)
+	if _, read := f.overtake(); read < 2*trailStretch {
+		t.Errorf("the trail has read %d bytes", read)
+	}
+	f.Abort()
+	f, sum := bigFile(t, s)
+	must(t, f.Close(sum))
+}
+
+// TestTrailSeesOtherBytes: what the disk has is compared, not what was written.
+func TestTrailSeesOtherBytes(t *testing.T) {
+	dir := t.TempDir()
+	d := openTest(t, dir, Options{})
+	s, err := d.Begin(context.Background(), live)
+	must(t, err)
+	defer s.Discard()
+	f, err := s.Create("big", 2*trailStretch)
+	must(t, err)
+	half := make([]byte, trailStretch-1)
+	_, err = f.Write(half)
+	must(t, err)
+	var name string
+	must(t, filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		if err == nil && e.Name() == "big" {
+			name = p
+		}
+		return err
+	}))
+	other, err := os.OpenFile(name, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = other.WriteAt([]byte{1}, 4711)
+	must(t, err)
+	must(t, other.Close())
+	rest := make([]byte, trailStretch+1)
+	_, err = f.Write(rest)
+	must(t, err)
+	if f.trail == nil {
+		t.Fatal("nothing follows a large file")
+	}
+	sum := sha256.Sum256(make([]byte, 2*trailStretch))
+	if err := f.Close(hex.EncodeToString(sum[:])); err == nil || !strings.Contains(err.Error(), "reads back") {
+		t.Errorf("a file with another byte on the disk: %v", err)
+	}
+}
+
+// TestTrailBreaks: what it could not read is read at the end.
+func TestTrailBreaks(t *testing.T) {
+	d := openTest(t, t.TempDir(), Options{})
+	s, err := d.Begin(context.Background(), live)
+	must(t, err)
+	defer s.Discard()
+	f, err := s.Create("big", trailStretch+3)
+	must(t, err)
+	zero := make([]byte, trailStretch+3)
+	f.trail = f.follow()
+	f.trail.ends <- int64(len(zero)) // longer than it is
+	f.shown = int64(len(zero))
+	_, err = f.Write(zero)
+	must(t, err)
+	sum := sha256.Sum256(zero)
+	must(t, f.Close(hex.EncodeToString(sum[:])))
+}
