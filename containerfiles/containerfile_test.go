@@ -3,6 +3,7 @@
 package containerfiles_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -111,7 +112,9 @@ func TestEveryDistroIsHere(t *testing.T) {
 	}
 	var found []string
 	for _, f := range files {
-		found = append(found, filepath.Dir(f))
+		if dir := filepath.Dir(f); dir != "nbextract" { // the program's own image, no boot files
+			found = append(found, dir)
+		}
 	}
 	if !slices.Equal(found, distros) {
 		t.Errorf("found %q, the tests know %q", found, distros)
@@ -229,6 +232,9 @@ func TestNoAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// The name that stands for the reader's own.
+		b = bytes.ReplaceAll(b, []byte("registry.example"), []byte("REGISTRY"))
+		b = bytes.ReplaceAll(b, []byte("https://REGISTRY"), nil)
 		if found := address.Find(b); found != nil {
 			t.Errorf("%s names %q", f, found)
 		}
