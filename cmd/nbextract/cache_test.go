@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.podman.io/image/v5/pkg/sysregistriesv2"
+
 	"github.com/nbpack/nbpack/extract"
 )
 
@@ -99,6 +101,10 @@ func TestPullThroughCache(t *testing.T) {
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", filepath.Join(work, "none.conf"))
 	build(t, nbpackPath(t), tree, "docker://"+ref)
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", conf)
+	// The library reads the file once in a process, by whatever name; here the
+	// commands of all tests are one process.
+	sysregistriesv2.InvalidateCache()
+	t.Cleanup(sysregistriesv2.InvalidateCache)
 	origin.count()
 
 	server := func(name string) string {
@@ -142,6 +148,10 @@ func TestPullThroughCache(t *testing.T) {
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", filepath.Join(work, "none.conf"))
 	build(t, nbpackPath(t), tree, "docker://"+ref)
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", conf)
+	// The library reads the file once in a process, by whatever name; here the
+	// commands of all tests are one process.
+	sysregistriesv2.InvalidateCache()
+	t.Cleanup(sysregistriesv2.InvalidateCache)
 	origin.count()
 	if moved := syncJSON(t, 0, work, "one"); moved.Changed != 1 {
 		t.Errorf("after the tag moved: %+v", moved)
