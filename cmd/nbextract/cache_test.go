@@ -148,10 +148,6 @@ func TestPullThroughCache(t *testing.T) {
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", filepath.Join(work, "none.conf"))
 	build(t, nbpackPath(t), tree, "docker://"+ref)
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", conf)
-	// The library reads the file once in a process, by whatever name; here the
-	// commands of all tests are one process.
-	sysregistriesv2.InvalidateCache()
-	t.Cleanup(sysregistriesv2.InvalidateCache)
 	origin.count()
 	if moved := syncJSON(t, 0, work, "one"); moved.Changed != 1 {
 		t.Errorf("after the tag moved: %+v", moved)
