@@ -32,6 +32,26 @@ func openRootFiles(dir string) (*rootFiles, error) {
 }
 
 func (f *rootFiles) open(name string) (io.ReadCloser, int64, error) {
+	// A writer that puts a new file in the place of this one is welcome, so the
+	// one found is given up for the next; one that does nothing else is not.
+	for tries := 1; ; tries++ {
+		r, size, err := f.openOnce(name)
+		switch {
+		case !errors.Is(err, errReplaced):
+			return r, size, err
+		case tries == maxReplaced:
+			return nil, 0, spec.Refuse(ruleLayout, name, "%v, %d times", err, tries)
+		}
+	}
+}
+
+// maxReplaced is how often a file may be another one between two looks at it.
+const maxReplaced = 100
+
+var errReplaced = errors.New("file changed while it was opened")
+
+// openOnce opens a file, or says that it is not the one that had the name before.
+func (f *rootFiles) openOnce(name string) (io.ReadCloser, int64, error) {
 	// os.Root follows links inside the tree, even with O_NOFOLLOW. So the
 	// name is looked at first and the opened file is compared with it.
 	if err := f.checkParents(name); err != nil {
@@ -51,7 +71,7 @@ func (f *rootFiles) open(name string) (io.ReadCloser, int64, error) {
 	}
 	is, err := file.Stat()
 	if err == nil && !os.SameFile(was, is) {
-		err = spec.Refuse(ruleLayout, name, "file changed while it was opened")
+		err = errReplaced
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, file.Close())
