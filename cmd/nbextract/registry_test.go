@@ -51,6 +51,13 @@ func newRecorder(t *testing.T) *recorder {
 	return r
 }
 
+// answer gives other answers for paths from now on; nil: what was stored.
+func (r *recorder) answer(storage map[string][]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.storage = storage
+}
+
 // asked returns the requests since the last call.
 func (r *recorder) asked() []string {
 	r.mu.Lock()

@@ -245,7 +245,7 @@ func TestSignedPulls(t *testing.T) {
 		{name: "entry swapped in storage", do: func(top ocispec.Descriptor) {
 			s.sign(top)
 			c := s.child(top)
-			r.storage = map[string][]byte{"/v2/netboot/manifests/" + c.Digest.String(): s.get("manifests/" + s.child(first).Digest.String())}
+			r.answer(map[string][]byte{"/v2/netboot/manifests/" + c.Digest.String(): s.get("manifests/" + s.child(first).Digest.String())})
 		}, says: "digest", requests: 12, entry: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -263,7 +263,7 @@ func TestSignedPulls(t *testing.T) {
 			r.asked()
 			code, out, errs := nbextract(t, append([]string{"pull", "--tls-verify=false", s.ref(), "-d", boot}, tt.flags...)...)
 			asked := r.asked()
-			r.storage = nil
+			r.answer(nil)
 			if code != 3 || out != "" || !strings.Contains(errs, tt.says) {
 				t.Errorf("exit %d, want 3 and %q\n%s%s", code, tt.says, out, errs)
 			}
