@@ -3,8 +3,8 @@ package archive
 import (
 	"archive/tar"
 	"crypto/sha256"
+	"encoding/binary"
 	"hash"
-	"hash/crc64"
 	"io"
 
 	"github.com/nbpack/nbpack/spec"
@@ -37,8 +37,8 @@ type chunkedStream struct {
 	pending []byte // headers and padding that wait for a frame
 	chunker *chunker
 	sums    *fileSums
-	hash    hash.Hash   // of the current file, where sums are not used
-	check   hash.Hash64 // of the current file, as tar-split wants it
+	hash    hash.Hash // of the current file, where sums are not used
+	check   uint64    // CRC of the current file, as tar-split wants it
 	split   *metaFrame
 	packer  storage.Packer
 
@@ -60,7 +60,7 @@ func newChunkedStream(out *digestWriter, mean int, sums *fileSums) (*chunkedStre
 	}
 	return &chunkedStream{
 		out: out, chunker: newChunker(mean), toc: toc,
-		sums: sums, hash: sha256.New(), check: crc64.New(storage.CRCTable),
+		sums: sums, hash: sha256.New(),
 		split: split, packer: storage.NewJSONPacker(split),
 		files: spec.FileTable{Version: spec.FileTableVersion, Files: []spec.FileTableEntry{}},
 	}, nil
@@ -147,7 +147,7 @@ func (c *chunkedStream) member(h *tar.Header, content io.Reader) error {
 		if err := c.content(&e, content); err != nil {
 			return err
 		}
-		file.Payload = c.check.Sum(nil)
+		file.Payload = binary.BigEndian.AppendUint64(nil, c.check)
 	}
 	c.frames.mark(&e)
 	_, err := c.packer.AddEntry(file)
@@ -157,7 +157,7 @@ func (c *chunkedStream) member(h *tar.Header, content io.Reader) error {
 // content sends the chunks of one file.
 func (c *chunkedStream) content(e *tocEntry, r io.Reader) error {
 	c.hash.Reset()
-	c.check.Reset()
+	c.check = 0
 	whole := false
 	for {
 		data, err := c.chunker.next(r)
@@ -173,7 +173,7 @@ func (c *chunkedStream) content(e *tocEntry, r io.Reader) error {
 		}
 		f.data, f.content = append(f.data, data...), true
 		c.frames.send(f)
-		c.check.Write(data)
+		c.check = updateCRC(c.check, data)
 		if whole = int64(len(data)) == e.Size; !whole && !c.sums.used {
 			c.hash.Write(data)
 		}
