@@ -19,6 +19,7 @@ func arrows() map[string][]string {
 	const upstream = "internal/upstream"
 	const hooks = "internal/hooks"
 	const serve = "internal/serve"
+	const mirrortree = "internal/mirrortree"
 	return map[string][]string{
 		"spec":           nil,
 		cli:              nil,
@@ -35,6 +36,7 @@ func arrows() map[string][]string {
 		catalog:          {"spec", ociindex, transport, config},
 		source:           {"spec", archive, ociindex, transport},
 		upstream:         {"spec"},
+		mirrortree:       {"spec"},
 		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
 		"pack/index":     {"spec", ociindex, transport},
 		"extract":        {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
@@ -43,10 +45,10 @@ func arrows() map[string][]string {
 	}
 }
 
-// scaffolding are packages that no command contains: shared test data, and what
-// keeps versions in go.mod.
+// scaffolding are packages that no command contains: shared test data and servers,
+// and what keeps versions in go.mod.
 func scaffolding(pkg string) bool {
-	return pkg == "internal/testimage" || pkg == "internal/zdeps"
+	return pkg == "internal/testimage" || pkg == "internal/testserver" || pkg == "internal/zdeps"
 }
 
 // TestArrows asks the go command what each room imports.
