@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,8 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // TestSyncThousand measures a thousand references that did not move, at a real
@@ -26,7 +26,7 @@ func TestSyncThousand(t *testing.T) {
 	}
 	const n = 1000
 	reg := newShelf(t)
-	reg.remote = realRegistry(t)
+	reg.remote = testserver.Registry(t, "")
 	var releases []ocispec.Descriptor
 	for i := range n {
 		b := boot{version: fmt.Sprint(i), files: map[string]string{"vmlinuz": fmt.Sprint("kernel ", i), "initrd.img": "initrd", "shimx64.efi": "shim"}}
@@ -71,42 +71,4 @@ func measured(t *testing.T, name string, cmd *exec.Cmd) *SyncReport {
 	t.Logf("%s: %d changed, %d unchanged, %d requests, %s wall, %s CPU, %d KiB RSS", name, r.Changed, r.Unchanged, r.Requests,
 		wall.Round(time.Millisecond), (p.UserTime() + p.SystemTime()).Round(time.Millisecond), p.SysUsage().(*syscall.Rusage).Maxrss)
 	return r
-}
-
-// realRegistry starts docker-registry and gives its address.
-func realRegistry(t *testing.T) string {
-	t.Helper()
-	if _, err := exec.LookPath("docker-registry"); err != nil {
-		t.Skip("docker-registry is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", filepath.Join(dir, "storage"), addr)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("docker-registry", "serve", config)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	for { // it says nothing when it is ready
-		select {
-		case <-ended:
-			t.Skip("docker-registry does not start here")
-		default:
-		}
-		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
-			_ = resp.Body.Close()
-			return addr
-		}
-	}
 }

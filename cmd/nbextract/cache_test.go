@@ -17,6 +17,7 @@ import (
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // toll stands before a registry and counts who comes by.
@@ -87,8 +88,8 @@ func (b *toll) turn(off bool) {
 // another one, both docker-registry, found by registries.conf as a site has it.
 // What a run costs each of the two is what docs/operations.md calculates with.
 func TestPullThroughCache(t *testing.T) {
-	origin := newToll(t, runRegistry(t, ""))
-	cache := newToll(t, runRegistry(t, fmt.Sprintf("proxy: {remoteurl: %q}\n", origin.URL)))
+	origin := newToll(t, testserver.Registry(t, ""))
+	cache := newToll(t, testserver.Registry(t, fmt.Sprintf("proxy: {remoteurl: %q}\n", origin.URL)))
 	work, tree := t.TempDir(), t.TempDir()
 	conf := filepath.Join(work, "registries.conf")
 	writeTree(t, work, map[string]string{

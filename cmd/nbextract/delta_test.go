@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // incompressible is content that no codec makes smaller, the same for the same
@@ -64,7 +65,7 @@ func sameTree(t *testing.T, tree, live string) {
 // TestDelta follows one tree through three updates, from the reference
 // implementation of a registry: what is fetched is what changed.
 func TestDelta(t *testing.T) {
-	nbpack, host, tree, boot := nbpackPath(t), runRegistry(t, ""), t.TempDir(), t.TempDir()
+	nbpack, host, tree, boot := nbpackPath(t), testserver.Registry(t, ""), t.TempDir(), t.TempDir()
 	ref, live := "docker://"+host+"/netboot:v", filepath.Join(boot, "d/1/amd64")
 	size := deltaSize(t)
 	image := incompressible(1, size)

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // guard is a registry that asks for credentials in its own way, and hands its
@@ -250,5 +251,5 @@ func runRegistryWithPassword(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	writeTree(t, dir, map[string]string{"htpasswd": "robot:$2y$05$nbpackTestSaltForHtpaeBzedxb8kKuxGJR3k4Ij1u27AnIKGpMa\n"})
-	return runRegistry(t, fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", filepath.Join(dir, "htpasswd")))
+	return testserver.Registry(t, fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", filepath.Join(dir, "htpasswd")))
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // blocks gives the code blocks of the page in one language.
@@ -126,16 +125,13 @@ func TestDnsmasqRecipe(t *testing.T) {
 
 // TestNginxRecipe serves a tree as the page says, and asks as firmware does.
 func TestNginxRecipe(t *testing.T) {
-	if _, err := exec.LookPath("nginx"); err != nil {
-		t.Skip("nginx is not installed")
-	}
 	tree, work := t.TempDir(), t.TempDir()
 	writeTree(t, tree, bootFiles())
 	boot := filepath.Join(work, "boot")
 	layout := "oci:" + filepath.Join(work, "image") + ":v"
 	build(t, nbpackPath(t), tree, layout)
 	must(t, "pull", layout, "-d", boot)
-	base := runNginx(t, work, strings.NewReplacer("/var/lib/tftpboot", boot).Replace(readDeploy(t, "nginx.conf")))
+	base := "http://" + testserver.Nginx(t, strings.ReplaceAll(readDeploy(t, "nginx.conf"), "/var/lib/tftpboot", boot))
 	generations, err := filepath.Glob(filepath.Join(boot, "by-digest", "*"))
 	if err != nil || len(generations) != 1 {
 		t.Fatal(generations, err)
@@ -198,42 +194,6 @@ func TestLabelByHook(t *testing.T) {
 		n, err := unix.Lgetxattr(filepath.Join(boot, "d/1/amd64", name), "security.selinux", got)
 		if err != nil || strings.TrimRight(string(got[:max(n, 0)]), "\x00") != label {
 			t.Errorf("%s has the label %q, %v", name, got[:max(n, 0)], err)
-		}
-	}
-}
-
-// runNginx runs nginx with one server block, on a free port.
-func runNginx(t *testing.T, dir, server string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	writeTree(t, dir, map[string]string{
-		"nginx.conf": "daemon off; master_process off; pid " + dir + "/pid; error_log " + dir + "/error.log;\nevents {}\nhttp {\naccess_log off;\n" +
-			"client_body_temp_path " + dir + "/b; proxy_temp_path " + dir + "/p; fastcgi_temp_path " + dir + "/f; uwsgi_temp_path " + dir + "/u; scgi_temp_path " + dir + "/s;\n" +
-			strings.Replace(server, "listen 80;", "listen "+addr+";", 1) + "}\n",
-	})
-	cmd := exec.Command("nginx", "-p", dir, "-e", dir+"/error.log", "-c", dir+"/nginx.conf")
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.Discard, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	for {
-		select {
-		case <-ended:
-			t.Fatalf("nginx does not start: %s", output.String())
-		default:
-		}
-		if resp, err := http.Get("http://" + addr + "/"); err == nil {
-			_ = resp.Body.Close()
-			return "http://" + addr
 		}
 	}
 }

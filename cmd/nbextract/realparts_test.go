@@ -17,6 +17,7 @@ import (
 	"oras.land/oras-go/v2/content/file"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/nbpack/nbpack/internal/testserver"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -57,7 +58,7 @@ func pushWithORAS(t *testing.T, host, tag, dir string, version oras.PackManifest
 // TestORASArtifacts pulls what oras pushes, files and a directory, from the
 // reference implementation of a registry.
 func TestORASArtifacts(t *testing.T) {
-	host, dir := runRegistry(t, ""), t.TempDir()
+	host, dir := testserver.Registry(t, ""), t.TempDir()
 	files := map[string]string{"shim.efi": "shim", "linux/vmlinuz": strings.Repeat("kernel ", 1000), "grub/grub.cfg": "cfg", "grub/x86_64-efi/normal.mod": "module", "initrd.img": "initrd"}
 	writeTree(t, dir, files)
 	if err := os.Symlink("grub.cfg", filepath.Join(dir, "grub/menu.cfg")); err != nil {
@@ -129,7 +130,7 @@ func TestIndexOfBuildah(t *testing.T) {
 	if _, err := exec.LookPath("buildah"); err != nil {
 		t.Skip("buildah is not installed")
 	}
-	host, work := runRegistry(t, ""), t.TempDir()
+	host, work := testserver.Registry(t, ""), t.TempDir()
 	writeTree(t, work, map[string]string{
 		"policy.json": `{"default":[{"type":"insecureAcceptAnything"}]}`,
 		"shimx64.efi": "shim", "vmlinuz": strings.Repeat("kernel ", 5000), "initrd.img": "initrd", "other": "a container's file",

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -208,46 +206,5 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(boot, "d")); err == nil {
 		t.Error("an interrupted pull left a tree")
-	}
-}
-
-// runRegistry starts docker-registry with more lines of configuration, and gives
-// its address.
-func runRegistry(t *testing.T, config string) string {
-	t.Helper()
-	if _, err := exec.LookPath("docker-registry"); err != nil {
-		t.Skip("docker-registry is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	dir := t.TempDir()
-	writeTree(t, dir, map[string]string{
-		"config.yml": fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n%s",
-			filepath.Join(dir, "storage"), addr, config),
-	})
-	var output bytes.Buffer
-	cmd := exec.Command("docker-registry", "serve", filepath.Join(dir, "config.yml"))
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	// It says nothing when it is ready, so it is asked until it answers.
-	for {
-		select {
-		case <-ended:
-			t.Skipf("docker-registry does not start here: %s", output.String())
-		default:
-		}
-		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
-			_ = resp.Body.Close()
-			return addr
-		}
 	}
 }

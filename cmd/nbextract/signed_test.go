@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/testserver"
 	"github.com/nbpack/nbpack/internal/trust"
 )
 
@@ -306,7 +307,7 @@ func (s *signedRepo) oneLayer(subject ocispec.Descriptor, body []byte) ocispec.D
 
 // TestSignedPullsAtDockerRegistry asks the real server, which knows no referrers.
 func TestSignedPullsAtDockerRegistry(t *testing.T) {
-	s := newSignedRepo(t, runRegistry(t, ""))
+	s := newSignedRepo(t, testserver.Registry(t, ""))
 	_, otherPub := newKey(t)
 	tree, boot := t.TempDir(), t.TempDir()
 	writeTree(t, tree, map[string]string{"vmlinuz": "kernel", "initrd.img": "ramdisk"})

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // nbpackOK runs the real command in this process and gives its standard output.
@@ -56,20 +56,6 @@ func artifactTree(t *testing.T) (dir string, files map[string]string) {
 	return dir, files
 }
 
-// realHost gives the address of a docker-registry that runs as long as the test.
-func realHost(t *testing.T) string {
-	t.Helper()
-	if _, err := exec.LookPath("docker-registry"); err != nil {
-		t.Skip("docker-registry is not installed")
-	}
-	host, stop, err := runRegistry(t.TempDir())
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(stop)
-	return host
-}
-
 // TestOrasPulls pulls both kinds of artifact with the library behind the oras
 // command, from a layout and from a real registry, into files.
 func TestOrasPulls(t *testing.T) {
@@ -77,7 +63,7 @@ func TestOrasPulls(t *testing.T) {
 	kernel := filepath.Join(tree, "images/vmlinuz")
 	build := []string{"build", "-q", "--tls-verify=false", "--os-name", "test", "--os-version", "1", "--platform", "linux/amd64", "--format"}
 	layout := filepath.Join(t.TempDir(), "layout")
-	host := realHost(t)
+	host := testserver.Registry(t, "")
 	repository, err := remote.NewRepository(host + "/boot/test")
 	if err != nil {
 		t.Fatal(err)

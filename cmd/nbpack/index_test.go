@@ -22,6 +22,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/nbpack/nbpack/internal/testserver"
 	"github.com/nbpack/nbpack/pack/index"
 )
 
@@ -191,7 +192,7 @@ func builds() [][]string {
 // registry that compares nothing, again and again: no entry of theirs is lost,
 // and what stood there before is still there, byte for byte.
 func TestEightBuildsAtOnce(t *testing.T) {
-	host := realHost(t)
+	host := testserver.Registry(t, "")
 	tree := smallTree(t)
 	r := newForeignRegistry(t, host+"/boot/test")
 	rounds := 4

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // loaders is where the package of Debian's installer has its boot files, below the
@@ -51,7 +53,7 @@ func newLab(t *testing.T) *lab {
 			goBuild(t, *file, "../../cmd/"+pkg)
 		}
 	}
-	l.repository = startRegistry(t) + "/netboot"
+	l.repository = testserver.Registry(t, "") + "/netboot"
 	return l
 }
 
@@ -115,31 +117,6 @@ func (l *lab) run(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s: %v\n%s", cmd, err, stderr.String())
 	}
 	return stdout.String()
-}
-
-// startRegistry runs the reference implementation of the distribution protocol,
-// and gives its address.
-func startRegistry(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	conf := filepath.Join(t.TempDir(), "config.yml")
-	write(t, conf, fmt.Appendf(nil, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", t.TempDir(), addr))
-	var out bytes.Buffer
-	cmd := exec.Command("docker-registry", "serve", conf)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	answers(t, "http://"+addr+"/v2/", ended)
-	return addr
 }
 
 // answers asks a server that was just started until it accepts a connection.

@@ -1,60 +1,18 @@
 package transport
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"net"
-	"net/http"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // startRegistry runs the reference implementation of the distribution
 // protocol, behind a proxy that counts requests, and gives the proxy's address.
 func startRegistry(t *testing.T) (host string, requests func() []string) {
 	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("docker-registry is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	conf := filepath.Join(t.TempDir(), "config.yml")
-	write(t, conf, fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n"+
-		"validation: {manifests: {urls: {allow: ['^https://registry[.]example/']}}}\n", t.TempDir(), addr)) // it takes no layers with urls otherwise
-	var out bytes.Buffer
-	cmd := exec.Command(bin, "serve", conf)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	// It says nothing when it is ready, so it is asked until it answers.
-	for {
-		select {
-		case <-ended:
-			t.Skipf("docker-registry does not start here: %s", out.String())
-		default:
-		}
-		resp, err := http.Get("http://" + addr + "/v2/")
-		if err == nil {
-			_ = resp.Body.Close()
-			break
-		}
-		var op *net.OpError
-		if !errors.As(err, &op) {
-			t.Fatal(err)
-		}
-	}
+	// It takes no layers with urls otherwise.
+	addr := testserver.Registry(t, "validation: {manifests: {urls: {allow: ['^https://registry[.]example/']}}}\n")
 	f := newFake(t, false)
 	f.inner = proxyTo(t, addr)
 	return f.host(), func() []string {

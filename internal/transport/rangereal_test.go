@@ -4,66 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-)
 
-// startNginx serves a directory as the static registry that a mirror is, with
-// a configuration and directories of its own, and gives its address.
-func startNginx(t *testing.T, dir, extra string) string {
-	t.Helper()
-	bin, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	prefix := t.TempDir()
-	temp := ""
-	for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temp += fmt.Sprintf("%s_temp_path %s/%s;\n", what, prefix, what)
-	}
-	conf := filepath.Join(prefix, "nginx.conf")
-	user := ""
-	if os.Geteuid() == 0 {
-		user = "user root;\n" // the directories of a test are its own
-	}
-	write(t, conf, fmt.Sprintf("%sdaemon off; master_process off; pid %s/pid; error_log stderr;\nevents {}\nhttp { access_log off; %s server { listen %s; root %s; %s } }\n",
-		user, prefix, temp, addr, dir, extra))
-	var out bytes.Buffer
-	cmd := exec.Command(bin, "-p", prefix, "-c", conf)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	for {
-		select {
-		case <-ended:
-			t.Skipf("nginx does not start here: %s", out.String())
-		default:
-		}
-		resp, err := http.Get("http://" + addr + "/")
-		if err == nil {
-			_ = resp.Body.Close()
-			return addr
-		}
-		var op *net.OpError
-		if !errors.As(err, &op) {
-			t.Fatal(err)
-		}
-	}
-}
+	"github.com/nbpack/nbpack/internal/testserver"
+)
 
 // manyRanges are parts of many sizes over the whole blob, near and far.
 func manyRanges(size int64) []Range {
@@ -113,7 +59,7 @@ func TestRangesOfNginx(t *testing.T) {
 		{"max_ranges 1;", 300},
 		{"max_ranges 0;", 0}, // no ranges
 	} {
-		addr := startNginx(t, dir, tt.extra)
+		addr := testserver.Nginx(t, fmt.Sprintf("server { listen 80; root %s; %s }", dir, tt.extra))
 		if tt.most > 0 {
 			checkRealRanges(t, c, addr+"/netboot/demo:v1", im, content, tt.most)
 		} else if _, err := readRanges(t.Context(), openSource(t, c, addr+"/netboot/demo:v1"), im.m.Layers[0], content, scattered()); !errors.Is(err, ErrNoRanges) {

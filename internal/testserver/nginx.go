@@ -1,0 +1,38 @@
+package testserver
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Nginx runs nginx in one process and gives its address, HOST:PORT. servers are
+// what stands in its http block; the first "listen 80;" becomes that address. Where
+// it is not installed the test skips.
+func Nginx(t testing.TB, servers string) (addr string) {
+	t.Helper()
+	require(t, "nginx")
+	dir := t.TempDir()
+	addr, stop, err := run(dir, "nginx", "/", func(addr string) string {
+		return nginxConfig(dir, strings.Replace(servers, "listen 80;", "listen "+addr+";", 1))
+	}, func(conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return addr
+}
+
+func nginxConfig(dir, servers string) string {
+	var b strings.Builder
+	if os.Geteuid() == 0 {
+		b.WriteString("user root;\n") // the directories of a test are its own
+	}
+	fmt.Fprintf(&b, "daemon off; master_process off; pid %s/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n", dir)
+	for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		fmt.Fprintf(&b, "%s_temp_path %s/%s;\n", what, dir, what)
+	}
+	fmt.Fprintf(&b, "%s\n}\n", servers)
+	return b.String()
+}

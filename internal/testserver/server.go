@@ -1,0 +1,86 @@
+// Package testserver runs the real servers that tests work against: Debian's
+// docker-registry and nginx, on 127.0.0.1 and free ports, until the test ends.
+package testserver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// maxStarts is how many ports are tried: between the choice of a free one and the
+// start of the server another process may take it.
+const maxStarts = 5
+
+// require skips a test whose server is not installed.
+func require(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not installed", name)
+	}
+}
+
+// run starts a server with the configuration that config writes for an address
+// (HOST:PORT) and the arguments for that file, and waits until it answers HTTP at
+// path. The server is killed and waited for by stop.
+func run(dir, name, path string, config func(addr string) string, args func(conf string) []string) (addr string, stop func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	conf := filepath.Join(dir, name+".conf")
+	for range maxStarts {
+		if addr, err = freeAddress(); err != nil {
+			return "", nil, err
+		}
+		if err := os.WriteFile(conf, []byte(config(addr)), 0o600); err != nil {
+			return "", nil, err
+		}
+		if stop, err = start(name, args(conf), "http://"+addr+path); err == nil {
+			return addr, stop, nil
+		}
+	}
+	return "", nil, err
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func start(name string, args []string, url string) (stop func(), err error) {
+	var output bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	stop = func() { _ = cmd.Process.Kill(); <-ended }
+	// It says nothing when it is ready, so it is asked until it answers.
+	for {
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+			return stop, nil
+		}
+		if op := (*net.OpError)(nil); !errors.As(err, &op) {
+			stop()
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		select {
+		case <-ended:
+			return nil, fmt.Errorf("%s does not run: %s", name, output.String())
+		default:
+		}
+	}
+}
