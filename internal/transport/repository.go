@@ -33,11 +33,13 @@ type store interface {
 	tags(ctx context.Context) ([]string, error)
 	// get looks a manifest up by tag or, when d is not empty, by digest.
 	get(ctx context.Context, tag string, d digest.Digest) (ocispec.Descriptor, []byte, error)
+	// head is as get, but asks for no content.
+	head(ctx context.Context, tag string, d digest.Digest) (ocispec.Descriptor, error)
 	// put stores a manifest, under a tag unless that is empty.
 	put(ctx context.Context, tag string, d ocispec.Descriptor, body []byte, o PutOptions) error
 	blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
 	// copies gives what brings blobs and manifests from src, by digest only.
-	copies(src Source) copier
+	copies(src Source, o CopyOptions) copier
 	lock(ctx context.Context) (func(), error)
 	close() error
 }
@@ -103,6 +105,24 @@ func (r *Repository) Get(ctx context.Context, name string) (ocispec.Descriptor, 
 		return ocispec.Descriptor{}, nil, fmt.Errorf("read %q of %q: %w", name, r.ref, err)
 	}
 	return desc, body, nil
+}
+
+// Head looks up what a tag or digest names now, with one request and without its
+// content; false if it is not there. That is not certain, as it is of Get, and
+// the size may be -1: it is for saving work.
+func (r *Repository) Head(ctx context.Context, name string) (ocispec.Descriptor, bool, error) {
+	tag, d, err := r.name(name)
+	if err != nil {
+		return ocispec.Descriptor{}, false, err
+	}
+	desc, err := r.store.head(ctx, tag, d)
+	switch {
+	case isAbsent(err):
+		return desc, false, nil
+	case err != nil:
+		return desc, false, fmt.Errorf("look for %q in %q: %w", name, r.ref, err)
+	}
+	return desc, true, nil
 }
 
 // Put stores a manifest or index as it is, under a tag or, when tag is empty,

@@ -19,7 +19,13 @@ const maxCopyManifests = 1 << 14
 // it, by digest. What is there already is not sent again, and blobs of another
 // repository of the same registry are mounted.
 func (r *Repository) Copy(ctx context.Context, src Source, d ocispec.Descriptor) error {
-	t := &treeCopy{src: src, to: r.store.copies(src), seen: map[digest.Digest]bool{}, blobs: map[digest.Digest]int64{}}
+	return r.CopyWith(ctx, src, d, CopyOptions{})
+}
+
+// CopyWith is as Copy, with options. When several goroutines copy to one
+// Repository, what they have in common is sent once.
+func (r *Repository) CopyWith(ctx context.Context, src Source, d ocispec.Descriptor, o CopyOptions) error {
+	t := &treeCopy{src: src, to: r.store.copies(src, o), told: o.Manifest, seen: map[digest.Digest]bool{}, blobs: map[digest.Digest]int64{}}
 	if err := t.manifest(ctx, d, 0); err != nil {
 		return fmt.Errorf("copy %s to %q: %w", d.Digest, r.ref, err)
 	}
@@ -31,7 +37,8 @@ func (r *Repository) Copy(ctx context.Context, src Source, d ocispec.Descriptor)
 type treeCopy struct {
 	src   Source
 	to    copier
-	seen  map[digest.Digest]bool // manifests that are done
+	told  func(ocispec.Descriptor, []byte) // may be nil
+	seen  map[digest.Digest]bool           // manifests that are done
 	blobs map[digest.Digest]int64
 }
 
@@ -58,7 +65,13 @@ func (t *treeCopy) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 	if err != nil {
 		return err
 	}
-	return t.to.manifest(ctx, d, body)
+	if err := t.to.manifest(ctx, d, body); err != nil {
+		return err
+	}
+	if t.told != nil {
+		t.told(d, body)
+	}
+	return nil
 }
 
 func (t *treeCopy) children(ctx context.Context, d ocispec.Descriptor, body []byte, depth int) error {

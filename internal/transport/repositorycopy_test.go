@@ -373,3 +373,129 @@ func TestMountScope(t *testing.T) {
 		t.Errorf("asked for %q", got)
 	}
 }
+
+// TestHead asks once, whether the answer is yes or no, and reads nothing.
+func TestHead(t *testing.T) {
+	for name, ref := range places(t) {
+		r := openRepository(t, testClient(t, insecure(Options{})), ref)
+		_, body := indexOf(t, "x")
+		d, err := r.Put(t.Context(), "v1", ocispec.MediaTypeImageIndex, body, PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, want := range map[string]bool{"v1": true, d.Digest.String(): true, "v2": false, "sha256:" + hex64: false} {
+			got, there, err := r.Head(t.Context(), what)
+			if err != nil || there != want || there && (got.Digest != d.Digest || got.MediaType != d.MediaType) {
+				t.Errorf("%s: %s: %v, %v, %v", name, what, got, there, err)
+			}
+		}
+		if _, _, err := r.Head(t.Context(), "a b"); err == nil {
+			t.Errorf("%s: looked for a bad name", name)
+		}
+	}
+	f := newFake(t, false)
+	r := openRepository(t, testClient(t, insecure(Options{})), f.host()+"/r")
+	if _, there, err := r.Head(t.Context(), "v1"); there || err != nil || len(f.requests()) != 1 {
+		t.Errorf("%v, %v, %q", there, err, f.requests())
+	}
+	f.setFault(times(any30, "HEAD /v2/r/manifests", status(500)))
+	if _, _, err := r.Head(t.Context(), "v1"); err == nil {
+		t.Error("a registry in trouble is taken for an empty one")
+	}
+}
+
+// TestCopyTogether: what several copies have in common is sent once, though they
+// run at the same time, and each is told of its manifests.
+func TestCopyTogether(t *testing.T) {
+	c := testClient(t, insecure(Options{}))
+	f := newForest(t)
+	d := f.mixed(false)
+	from := f.layout(d)
+	reg := newFake(t, false)
+	r := openRepository(t, c, reg.host()+"/r")
+	var wg sync.WaitGroup
+	for range 6 {
+		src := openSource(t, c, from)
+		wg.Go(func() {
+			told := map[digest.Digest]bool{}
+			var last digest.Digest
+			err := r.CopyWith(t.Context(), src, d, CopyOptions{Manifest: func(d ocispec.Descriptor, body []byte) {
+				if digest.FromBytes(body) != d.Digest || told[d.Digest] {
+					t.Errorf("told of %s, which is %q", d.Digest, body)
+				}
+				told[d.Digest], last = true, d.Digest
+			}})
+			if err != nil || len(told) != 7 || last != d.Digest {
+				t.Errorf("%d manifests, the last is %s: %v", len(told), last, err)
+			}
+		})
+	}
+	wg.Wait()
+	sent := map[string]int{}
+	for _, r := range reg.requests() {
+		if strings.HasPrefix(r, "PUT ") {
+			sent[filepath.Base(r)]++
+		}
+	}
+	for name, n := range sent {
+		if n > 1 && strings.HasPrefix(name, "sha256:") {
+			t.Errorf("%s was sent %d times", name, n)
+		}
+	}
+	blobs := slices.DeleteFunc(reg.requests(), func(s string) bool { return !strings.HasPrefix(s, "POST ") })
+	if len(blobs) != len(f.bytes)-7 {
+		t.Errorf("%d uploads of %d blobs", len(blobs), len(f.bytes)-7)
+	}
+}
+
+// TestTurnsEnd: who waits for somebody else's upload can be interrupted.
+func TestTurnsEnd(t *testing.T) {
+	var turns turns
+	done, err := turns.take(t.Context(), "sha256:a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := turns.take(ctx, "sha256:a"); err == nil {
+		t.Error("two at a time")
+	}
+	other, err := turns.take(t.Context(), "sha256:b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	done()
+	if done, err = turns.take(t.Context(), "sha256:a"); err != nil {
+		t.Fatal(err)
+	}
+	done()
+	if len(turns.busy) != 0 {
+		t.Errorf("remembers %v", turns.busy)
+	}
+}
+
+// TestMountFrom: the caller knows where a blob is.
+func TestMountFrom(t *testing.T) {
+	c := testClient(t, insecure(Options{}))
+	f := newForest(t)
+	d := f.mixed(false)
+	reg := newFake(t, false)
+	reg.setFault(mounting(reg, f, "b/c", http.StatusCreated))
+	var mu sync.Mutex
+	asked := 0
+	err := openRepository(t, c, reg.host()+"/r").CopyWith(t.Context(), openSource(t, c, f.layout(d)), d, CopyOptions{MountFrom: func(digest.Digest) string {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		return "b/c"
+	}})
+	if err != nil || asked == 0 {
+		t.Fatal(asked, err)
+	}
+	for _, r := range reg.requests() {
+		if strings.HasPrefix(r, "PUT /v2/r/blobs/") {
+			t.Errorf("sent: %s", r)
+		}
+	}
+}

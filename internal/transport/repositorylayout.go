@@ -93,6 +93,11 @@ func (l *layoutStore) get(ctx context.Context, tag string, d digest.Digest) (oci
 	return ocispec.Descriptor{MediaType: mt, Digest: desc.Digest, Size: int64(len(body))}, body, err
 }
 
+func (l *layoutStore) head(ctx context.Context, tag string, d digest.Digest) (ocispec.Descriptor, error) {
+	desc, _, err := l.get(ctx, tag, d)
+	return desc, err
+}
+
 func (l *layoutStore) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if name, ok := l.stagedFile(d.Digest); ok {
 		f, err := os.Open(name)

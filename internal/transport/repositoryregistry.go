@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type registryStore struct {
 	ref Reference
 	// Two sessions, because who may read must not need to be allowed to write.
 	read, write *session
+
+	turns turns // of those who bring content
 }
 
 func newRegistryStore(c *Client, ref Reference) *registryStore {
@@ -139,14 +142,25 @@ func (r *registryStore) getSurely(ctx context.Context, e *endpoint, tag string, 
 	}
 }
 
+// source is borrowed from reading, with the name in its errors; part names it in
+// URLs.
+func (r *registryStore) source(tag string, d digest.Digest) (src *registrySource, part string) {
+	src = &registrySource{s: &session{c: r.c, ref: Reference{Transport: Docker, Name: r.ref.Name, Tag: tag, Digest: d}}}
+	return src, "manifests/" + cmp.Or(d.String(), tag)
+}
+
+func (r *registryStore) head(ctx context.Context, tag string, d digest.Digest) (desc ocispec.Descriptor, err error) {
+	src, part := r.source(tag, d)
+	err = r.reading(func(e *endpoint) (err error) {
+		desc, err = src.head(ctx, e, part)
+		return err
+	})
+	return desc, err
+}
+
 // getOnce reads a manifest from the registry itself.
 func (r *registryStore) getOnce(ctx context.Context, e *endpoint, tag string, d digest.Digest) (ocispec.Descriptor, []byte, error) {
-	// Borrowed from reading, with the name in its errors.
-	src := &registrySource{s: &session{c: r.c, ref: Reference{Transport: Docker, Name: r.ref.Name, Tag: tag, Digest: d}}}
-	part := "manifests/" + tag
-	if d != "" {
-		part = "manifests/" + d.String()
-	}
+	src, part := r.source(tag, d)
 	body, header, err := src.getManifest(ctx, e, part, -1)
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
@@ -206,8 +220,8 @@ func (r *registryStore) blob(ctx context.Context, d ocispec.Descriptor) (io.Read
 	return src.Blob(ctx, d)
 }
 
-func (r *registryStore) copies(src Source) copier {
-	c := &registryCopier{r: r, open: src.Blob}
+func (r *registryStore) copies(src Source, o CopyOptions) copier {
+	c := &registryCopier{r: r, open: src.Blob, mount: o.MountFrom}
 	if other, ok := src.(*registrySource); ok && other.s.ref.Host() == r.ref.Host() && other.s.ref.Name != r.ref.Name {
 		_, c.from, _ = strings.Cut(other.s.ref.Name, "/")
 	}
@@ -216,9 +230,10 @@ func (r *registryStore) copies(src Source) copier {
 
 // registryCopier brings parts of an image into a registry.
 type registryCopier struct {
-	r    *registryStore
-	open func(context.Context, ocispec.Descriptor) (io.ReadCloser, error)
-	from string // see uploader
+	r     *registryStore
+	open  func(context.Context, ocispec.Descriptor) (io.ReadCloser, error)
+	from  string                     // see uploader
+	mount func(digest.Digest) string // another repository instead; may be nil
 }
 
 func (c *registryCopier) blob(ctx context.Context, d ocispec.Descriptor) error {
@@ -226,7 +241,16 @@ func (c *registryCopier) blob(ctx context.Context, d ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	return (&uploader{e: e, open: c.open, from: c.from}).blob(ctx, d)
+	done, err := c.r.turns.take(ctx, d.Digest)
+	if err != nil {
+		return err
+	}
+	defer done()
+	u := &uploader{e: e, open: c.open, from: c.from}
+	if c.mount != nil {
+		u.from = cmp.Or(c.mount(d.Digest), c.from)
+	}
+	return u.blob(ctx, d)
 }
 
 func (c *registryCopier) manifest(ctx context.Context, d ocispec.Descriptor, body []byte) error {
@@ -234,6 +258,11 @@ func (c *registryCopier) manifest(ctx context.Context, d ocispec.Descriptor, bod
 	if err != nil {
 		return err
 	}
+	done, err := c.r.turns.take(ctx, d.Digest)
+	if err != nil {
+		return err
+	}
+	defer done()
 	there, err := e.exists(ctx, "manifests/"+d.Digest.String(), d.Size)
 	if err != nil || there {
 		return err

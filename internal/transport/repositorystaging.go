@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-func (l *layoutStore) copies(src Source) copier { return &layoutCopier{l, src} }
+func (l *layoutStore) copies(src Source, _ CopyOptions) copier { return &layoutCopier{l, src} }
 
 // layoutCopier stages parts of an image.
 type layoutCopier struct {
