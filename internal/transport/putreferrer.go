@@ -15,7 +15,7 @@ import (
 // else wrote it at the same time.
 const listTries = 8
 
-// PutReferrer brings a manifest that has a subject from src, with all that it
+// PutReferrer brings a manifest or index that has a subject from src, with all that it
 // names, and makes that it is found: a registry that has the API for it is asked
 // whether it lists it; otherwise it is added to the index under the tag
 // ALGORITHM-HEX of the subject, where every other byte stays. The subject need
@@ -25,15 +25,12 @@ func (r *Repository) PutReferrer(ctx context.Context, src Source, d ocispec.Desc
 	if err != nil {
 		return err
 	}
-	m, err := spec.ParseManifest(mediaType, body)
+	m, err := asReferrer(mediaType, body)
 	if err != nil {
 		return err
 	}
 	if m.Subject == nil {
 		return fmt.Errorf("attach %s: it has no subject", d.Digest)
-	}
-	if err := spec.CheckDescriptor(*m.Subject); err != nil {
-		return fmt.Errorf("attach %s: %w", d.Digest, err)
 	}
 	d = ocispec.Descriptor{MediaType: mediaType, Digest: d.Digest, Size: int64(len(body))}
 	if err := r.Copy(ctx, src, d); err != nil {
@@ -43,6 +40,19 @@ func (r *Repository) PutReferrer(ctx context.Context, src Source, d ocispec.Desc
 		return fmt.Errorf("list %s as a referrer of %s in %q: %w", d.Digest, m.Subject.Digest, r.ref, err)
 	}
 	return nil
+}
+
+// asReferrer reads what a manifest or index says of what it refers to. An index
+// becomes a manifest without content. The subject has passed spec.CheckDescriptor.
+func asReferrer(mediaType string, body []byte) (*ocispec.Manifest, error) {
+	if !spec.IsIndex(mediaType) {
+		return spec.ParseManifest(mediaType, body)
+	}
+	x, err := spec.ParseIndex(mediaType, body)
+	if err != nil {
+		return nil, err
+	}
+	return &ocispec.Manifest{MediaType: x.MediaType, ArtifactType: x.ArtifactType, Subject: x.Subject, Annotations: x.Annotations}, nil
 }
 
 // list makes sure that a referrer is found.

@@ -329,3 +329,29 @@ func TestReferrersInIndex(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// TestPutReferrerIndex: an index may refer to something, too.
+func TestPutReferrerIndex(t *testing.T) {
+	for name, ref := range places(t) {
+		t.Run(name, func(t *testing.T) {
+			r := openRepository(t, testClient(t, insecure(Options{})), ref)
+			subject, _ := indexOf(t, "subject")
+			f := newForest(t)
+			quoted := mustJSON(t, subject)
+			body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","artifactType":"application/x-set","subject":` + quoted + `,"manifests":[],"annotations":{"n":"1"}}`
+			a := f.add(ocispec.MediaTypeImageIndex, []byte(body))
+			src := openSource(t, testClient(t, Options{}), f.layout(a))
+			if err := r.PutReferrer(t.Context(), src, a); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Referrers(t.Context(), subject.Digest, "application/x-set")
+			if err != nil || len(found) != 1 || found[0].Digest != a.Digest || found[0].Annotations["n"] != "1" {
+				t.Errorf("%v, %v", found, err)
+			}
+			plain := f.add(ocispec.MediaTypeImageIndex, []byte(strings.Replace(body, `"subject":`+quoted+`,`, "", 1)))
+			if err := r.PutReferrer(t.Context(), openSource(t, testClient(t, Options{}), f.layout(plain)), plain); err == nil {
+				t.Error("attached what refers to nothing")
+			}
+		})
+	}
+}
