@@ -58,6 +58,10 @@ type Options struct {
 	// Sleep waits between attempts; tests replace it. nil: a real wait that
 	// ends early, with the context's error, when the context does.
 	Sleep func(ctx context.Context, d time.Duration) error
+	// From is a bundle that has all images of registries: they are read from it,
+	// and no network is used at all. The caller closes it, after the client. May
+	// be nil.
+	From *Bundle
 }
 
 // Progress is told how far the transfer of one thing has come, in bytes.

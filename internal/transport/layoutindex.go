@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
@@ -73,7 +74,7 @@ func layoutNames(idx *ocispec.Index) []string {
 func selectEntry(idx *ocispec.Index, ref Reference) (ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	for _, d := range idx.Manifests {
-		if ref.Digest != "" && d.Digest == ref.Digest || ref.Digest == "" && (refName(d) == ref.Tag || ref.Tag == "" && !attachmentName.MatchString(refName(d))) {
+		if ref.Digest != "" && d.Digest == ref.Digest || ref.Digest == "" && (refName(d) == ref.Tag || ref.Tag == "" && !isAttachment(refName(d))) {
 			// The same image may be there under several names.
 			if !slices.ContainsFunc(found, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }) {
 				found = append(found, d)
@@ -98,6 +99,12 @@ func selectEntry(idx *ocispec.Index, ref Reference) (ocispec.Descriptor, error) 
 		return ocispec.Descriptor{}, badRef("name one: "+ref.String()+":NAME", "%q holds %d images: %s", ref.String(), len(found), quoteList(names))
 	}
 	return ocispec.Descriptor{}, spec.Refuse(ruleLayout, ocispec.ImageIndexFile, "%d different images are named %q", len(found), ref.Tag)
+}
+
+// isAttachment tells whether a name is one that attachments have, in a bundle the
+// tag of it.
+func isAttachment(name string) bool {
+	return attachmentName.MatchString(name[strings.LastIndexByte(name, ':')+1:])
 }
 
 var errNoEntry = errors.New("no such entry")

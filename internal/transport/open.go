@@ -64,6 +64,9 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), transports: map[transportKey]*http.Transport{}, schemes: map[string]string{}}
 	c.http = &http.Client{Transport: roundTripper{c}, CheckRedirect: checkRedirect}
+	if o.From != nil {
+		c.http.Transport = offline{o.From.ref}
+	}
 	return c, nil
 }
 
@@ -121,6 +124,9 @@ func (c *Client) Source(ctx context.Context, ref Reference) (Source, error) {
 	case ContainersStorage:
 		return c.openStorage(ctx, ref)
 	case Docker:
+		if c.o.From != nil {
+			return c.o.From.Source(ref)
+		}
 		return c.openRegistry(ref)
 	}
 	return nil, badRef("", "image reference %q: unknown transport", ref)
@@ -144,6 +150,9 @@ func (c *Client) Tags(ctx context.Context, ref Reference) ([]string, error) {
 		return nil, nil
 	case ContainersStorage:
 		return c.storageTags(ctx, ref)
+	}
+	if c.o.From != nil {
+		return c.o.From.Tags(ref.Name), nil
 	}
 	return c.registryTags(ctx, ref)
 }

@@ -1,16 +1,12 @@
 package transport
 
 import (
-	"archive/tar"
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -52,82 +48,31 @@ func (s *Stage) publishArchive(ctx context.Context, im image) error {
 		if err := checkArchiveTarget(s.dst, st); err != nil {
 			return err
 		}
-		if dst, err = filepath.EvalSymlinks(dst); err != nil {
-			return err
-		}
 	} else if !isNotExist(err) {
 		return err
 	}
-	tmp := filepath.Join(s.dir, "archive")
-	if err := s.writeArchive(ctx, tmp, im); err != nil {
-		return fmt.Errorf("write archive: %w", err)
-	}
-	undo, err := makeParents(dst)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, dst); err != nil {
-		undo()
-		return fmt.Errorf("move the archive into place: %w", err)
-	}
-	return syncDir(filepath.Dir(dst))
+	return ReplaceArchive(ctx, dst, filepath.Join(s.dir, "archive"), archiveNames(im), s.openStaged)
 }
 
-func (s *Stage) writeArchive(ctx context.Context, name string, im image) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	buf := bufio.NewWriterSize(&ctxWriter{ctx, f}, 256<<10)
-	w := tar.NewWriter(buf)
-	err = s.tarLayout(w, im)
-	if err == nil {
-		err = w.Close()
-	}
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// tarLayout writes what a reader needs first first: the names, the manifest,
-// then the blobs in the manifest's order.
-func (s *Stage) tarLayout(w *tar.Writer, im image) error {
+// archiveNames puts what a reader needs first first: the names, the manifest, then
+// the blobs in the manifest's order.
+func archiveNames(im image) []string {
 	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, "blobs/", "blobs/sha256/", blobName(im.manifest.Digest)}
 	for _, d := range im.blobs {
 		names = append(names, blobName(d.Digest))
 	}
-	for _, name := range names {
-		if err := tarFile(w, name, filepath.Join(s.layout, filepath.FromSlash(name))); err != nil {
-			return err
-		}
-	}
-	return nil
+	return names
 }
 
-func tarFile(w *tar.Writer, name, from string) error {
-	// No Format: ustar, and PAX only for a blob of 8 GiB and more.
-	h := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}
-	if strings.HasSuffix(name, "/") {
-		h.Typeflag, h.Mode = tar.TypeDir, 0o755
-		return w.WriteHeader(h)
-	}
-	f, err := os.Open(from)
+// openStaged opens a file of the staged layout.
+func (s *Stage) openStaged(name string) (io.ReadCloser, int64, error) {
+	f, err := os.Open(filepath.Join(s.layout, filepath.FromSlash(name)))
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	h.Size = st.Size()
-	if err := w.WriteHeader(h); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, f)
-	return err
+	return f, st.Size(), nil
 }

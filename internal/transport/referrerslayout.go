@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
@@ -38,13 +39,14 @@ func (s *layoutSource) referrers(ctx context.Context, d digest.Digest) ([]ocispe
 	if err != nil {
 		return nil, err
 	}
+	names := attachedNames(repositoryOf(s.ref), referrersTag(d))
 	var found []ocispec.Descriptor
 	for _, entry := range idx.Manifests {
 		if spec.CheckDescriptor(entry) != nil {
 			continue
 		}
 		var some []ocispec.Descriptor
-		if refName(entry) == referrersTag(d) && spec.IsIndex(entry.MediaType) {
+		if slices.Contains(names, refName(entry)) && spec.IsIndex(entry.MediaType) {
 			some, err = s.listed(ctx, entry)
 		} else {
 			some, err = s.refersTo(ctx, entry, d)
@@ -65,7 +67,7 @@ func (s *layoutSource) referrers(ctx context.Context, d digest.Digest) ([]ocispe
 }
 
 // listed gives the entries of an index of referrers.
-func (s *layoutSource) listed(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (s *local) listed(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	body, mediaType, err := s.Manifest(ctx, d)
 	if err != nil {
 		return nil, err
@@ -118,10 +120,14 @@ func (s *layoutSource) Attached(ctx context.Context, d digest.Digest, suffix str
 	if err != nil {
 		return ocispec.Descriptor{}, false, fmt.Errorf("read %q: %w", s.ref, err)
 	}
-	at, err := findName(idx, attachedTag(d, suffix))
-	if err != nil || at < 0 {
-		return ocispec.Descriptor{}, false, err
+	for _, name := range attachedNames(repositoryOf(s.ref), attachedTag(d, suffix)) {
+		at, err := findName(idx, name)
+		if err != nil {
+			return ocispec.Descriptor{}, false, err
+		}
+		if at >= 0 {
+			return idx.Manifests[at], true, spec.CheckDescriptor(idx.Manifests[at])
+		}
 	}
-	entry := idx.Manifests[at]
-	return entry, true, spec.CheckDescriptor(entry)
+	return ocispec.Descriptor{}, false, nil
 }

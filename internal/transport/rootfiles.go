@@ -16,6 +16,8 @@ type files interface {
 	// open gives the content and the size. The error wraps fs.ErrNotExist when
 	// there is no such file.
 	open(name string) (io.ReadCloser, int64, error)
+	// list gives all that is no directory, in any order.
+	list() ([]BundleFile, error)
 	Close() error
 }
 

@@ -95,7 +95,8 @@ func canBecomeLayout(names []string) bool {
 	return len(names) == 0 || slices.Contains(names, ocispec.ImageLayoutFile)
 }
 
-// dirNames lists a directory without the stages in it.
+// dirNames lists a directory without the stages in it, and without what a writer
+// of a bundle keeps there until it is done.
 func dirNames(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -103,7 +104,7 @@ func dirNames(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), stagePrefix) {
+		if !strings.HasPrefix(e.Name(), stagePrefix) && e.Name() != BundleWork {
 			names = append(names, e.Name())
 		}
 	}

@@ -1,0 +1,192 @@
+package transport
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Bundle reads an OCI layout, or an archive of one, that holds images of many
+// repositories: the name of an entry of its index.json is the full reference of
+// the image ([BundleName]). It is read once and must not change while it is open.
+type Bundle struct {
+	local
+	index  *ocispec.Index
+	byName map[string][]ocispec.Descriptor
+}
+
+// OpenBundle opens the layout (oci:) or archive (oci-archive:) that ref names,
+// as a whole: an image named in ref is an error of usage.
+func OpenBundle(ref Reference) (*Bundle, error) {
+	if err := checkBundlePlace(ref); err != nil {
+		return nil, err
+	}
+	src, err := openLayout(ref)
+	if err != nil {
+		return nil, err
+	}
+	idx, _, err := readLayoutIndex(src.files)
+	if isNotExist(err) {
+		err = &NotFoundError{Ref: ref.String(), What: "layout (oci-layout and index.json)"}
+	}
+	if err != nil {
+		_ = src.Close() // only read from
+		return nil, fmt.Errorf("read %q: %w", ref, err)
+	}
+	b := &Bundle{local: src.local, index: idx, byName: map[string][]ocispec.Descriptor{}}
+	for _, d := range idx.Manifests {
+		if name := refName(d); name != "" {
+			b.byName[name] = append(b.byName[name], d)
+		}
+	}
+	return b, nil
+}
+
+func checkBundlePlace(ref Reference) error {
+	if ref.Transport != OCI && ref.Transport != OCIArchive {
+		return badRef("a bundle is written oci:DIR or oci-archive:FILE", "%q is no bundle", ref)
+	}
+	if ref.Tag != "" || ref.Digest != "" {
+		whole := Reference{Transport: ref.Transport, Name: ref.Name}
+		return badRef("name the whole: "+whole.String(), "%q is one image of a bundle", ref)
+	}
+	return nil
+}
+
+// BundleName is the name that an image has in a bundle: its reference, a registry
+// one, without "docker://".
+func BundleName(ref Reference) string { return strings.TrimPrefix(ref.String(), Docker+"://") }
+
+// ParseBundleName reads such a name. It is complete, with a host and with a tag or
+// a digest; everything else is an error of usage.
+func ParseBundleName(name string) (Reference, error) {
+	ref, err := ParseReference(Docker + "://" + name)
+	if err != nil {
+		return ref, err
+	}
+	if BundleName(ref) != name {
+		return ref, badRef("", "%q is no full reference HOST/REPOSITORY:TAG", name)
+	}
+	return ref, nil
+}
+
+// Entries gives the entries of index.json as they stand there. They are the
+// caller's to keep; nothing is known of their descriptors.
+func (b *Bundle) Entries() []ocispec.Descriptor { return slices.Clone(b.index.Manifests) }
+
+// Has tells whether the bundle holds content of that digest and size. It looks at
+// the size only; reading it proves the rest.
+func (b *Bundle) Has(d ocispec.Descriptor) bool {
+	if checkDescriptor(d, false) != nil {
+		return false
+	}
+	r, size, err := b.files.open(blobName(d.Digest))
+	if err != nil {
+		return false
+	}
+	_ = r.Close() // only opened
+	return size == d.Size
+}
+
+// BundleFile is a file of a bundle.
+type BundleFile struct {
+	Name string // relative to the layout, with slashes
+	Size int64  // -1 for what is no regular file
+}
+
+// Files lists everything that lies in the bundle but directories, sorted by name.
+// What begins with a dot at the top belongs to tools at work, and is left out.
+func (b *Bundle) Files() ([]BundleFile, error) {
+	list, err := b.files.list()
+	if err != nil {
+		return nil, fmt.Errorf("list the files of %q: %w", b.ref, err)
+	}
+	list = slices.DeleteFunc(list, func(f BundleFile) bool { return strings.HasPrefix(f.Name, ".") })
+	slices.SortFunc(list, func(a, b BundleFile) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func (f *rootFiles) list() ([]BundleFile, error) {
+	var list []BundleFile
+	err := fs.WalkDir(f.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && strings.HasPrefix(name, ".") && name != ".":
+			return fs.SkipDir
+		case e.IsDir():
+			return nil
+		}
+		size := int64(-1)
+		if e.Type().IsRegular() {
+			st, err := e.Info()
+			if err != nil {
+				return err
+			}
+			size = st.Size()
+		}
+		list = append(list, BundleFile{name, size})
+		return nil
+	})
+	return list, err
+}
+
+func (t *tarFiles) list() ([]BundleFile, error) {
+	var list []BundleFile
+	for name, s := range t.where {
+		list = append(list, BundleFile{name, s.Size()})
+	}
+	return list, nil
+}
+
+// OpenBundleTarget opens what a bundle is going to be written to: nil where there
+// is nothing yet, or what a writer left that was killed at its first image. That
+// something else is there, which must not be replaced, is an error.
+func OpenBundleTarget(ref Reference) (*Bundle, error) {
+	if err := checkBundlePlace(ref); err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(ref.path())
+	if isNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at %q: %w", ref, err)
+	}
+	if ref.Transport == OCIArchive {
+		if st.Mode().IsRegular() && st.Size() == 0 {
+			return nil, nil
+		}
+	} else if raw, err := checkLayoutTarget(ref, st); err != nil || raw == nil {
+		return nil, err
+	}
+	b, err := OpenBundle(ref)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range b.index.Manifests {
+		if err := checkBundleEntry(d); err != nil {
+			_ = b.Close() // only read from
+			return nil, targetError(ref, "%v", err)
+		}
+	}
+	return b, nil
+}
+
+// checkBundleEntry refuses entries that could not be written again.
+func checkBundleEntry(d ocispec.Descriptor) error {
+	if err := spec.CheckDescriptor(d); err != nil {
+		return err
+	}
+	if name := refName(d); name == "" && d.ArtifactType == "" {
+		return fmt.Errorf("it holds an image without a name, and is not a bundle")
+	} else if _, err := ParseBundleName(name); name != "" && err != nil {
+		return fmt.Errorf("it holds an image named %q, which is no full reference, and is not a bundle", name)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// bundleSource reads one image of a bundle as if it were in its registry.
+type bundleSource struct {
+	*Bundle
+	want Reference
+}
+
+// Source gives the image that ref, a registry reference, names in the bundle, and
+// what is attached to it. Nothing is asked over a network. The bundle must stay
+// open while the Source is used.
+func (b *Bundle) Source(ref Reference) (AttachmentSource, error) {
+	if ref.Transport != Docker {
+		return nil, badRef("images have the names in a bundle that they have in their registries", "%q is no image of a registry", ref)
+	}
+	return &bundleSource{b, ref}, nil
+}
+
+// Close implements Source. The bundle stays open.
+func (s *bundleSource) Close() error { return nil }
+
+// Tags lists the tags of a repository that the bundle has images under, sorted.
+func (b *Bundle) Tags(repository string) []string {
+	var tags []string
+	for name := range b.byName {
+		if ref, err := ParseBundleName(name); err == nil && ref.Name == repository && ref.Tag != "" {
+			tags = append(tags, ref.Tag)
+		}
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags)
+}
+
+// Resolve implements Source. A tag is found with and without the digest that it
+// was pinned to; a digest wherever the bundle has an image of that repository.
+func (s *bundleSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) {
+	if err := ctx.Err(); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	found, known := s.named()
+	var one []ocispec.Descriptor
+	for _, d := range found {
+		if !slices.ContainsFunc(one, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }) {
+			one = append(one, d)
+		}
+	}
+	switch {
+	case len(one) == 1:
+		if err := spec.CheckDescriptor(one[0]); err != nil {
+			return one[0], fmt.Errorf("entry of %s: %w", ocispec.ImageIndexFile, err)
+		}
+		return one[0], nil
+	case len(one) > 1:
+		return ocispec.Descriptor{}, spec.Refuse(ruleLayout, ocispec.ImageIndexFile, "%d different images are named %q", len(one), BundleName(s.want))
+	case s.want.Digest != "" && known:
+		return s.byDigest(ctx, s.want.Digest)
+	}
+	return ocispec.Descriptor{}, &NotFoundError{Ref: s.ref.String(), What: fmt.Sprintf("image %q", BundleName(s.want)), Have: s.near(known)}
+}
+
+// named gives the entries that are meant, and whether there is any of their
+// repository.
+func (s *bundleSource) named() (found []ocispec.Descriptor, known bool) {
+	if s.want.Digest == "" {
+		if found = s.byName[BundleName(s.want)]; len(found) > 0 {
+			return found, true
+		}
+	}
+	for name, entries := range s.byName {
+		ref, err := ParseBundleName(name)
+		if err != nil || ref.Name != s.want.Name {
+			continue
+		}
+		known = true
+		for _, d := range entries {
+			if s.want.Digest != "" && d.Digest == s.want.Digest || s.want.Digest == "" && ref.Tag == s.want.Tag {
+				found = append(found, d)
+			}
+		}
+	}
+	return found, known
+}
+
+// near lists what is there instead: images of the same repository if there are any.
+func (s *bundleSource) near(known bool) []string {
+	var names []string
+	for name := range s.byName {
+		ref, err := ParseBundleName(name)
+		if err == nil && !isAttachment(name) && (!known || ref.Name == s.want.Name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Referrers implements AttachmentSource.
+func (s *bundleSource) Referrers(ctx context.Context, d digest.Digest, artifactType string) ([]ocispec.Descriptor, error) {
+	if _, err := spec.ParseDigest(d.String()); err != nil {
+		return nil, err
+	}
+	var found []ocispec.Descriptor
+	for _, name := range attachedNames(s.want.Name, referrersTag(d)) {
+		for _, entry := range s.byName[name] {
+			if spec.CheckDescriptor(entry) != nil || !spec.IsIndex(entry.MediaType) {
+				continue
+			}
+			listed, err := s.listed(ctx, entry)
+			if err != nil {
+				return nil, fmt.Errorf("list the referrers of %s in %q: %w", d, s.ref, err)
+			}
+			for _, o := range listed {
+				if spec.CheckDescriptor(o) == nil && (artifactType == "" || o.ArtifactType == artifactType) && !hasDigest(found, o.Digest) {
+					found = append(found, o)
+				}
+			}
+		}
+	}
+	if len(found) > maxReferrers {
+		return nil, refuse("more than %d manifests refer to %s", maxReferrers, d)
+	}
+	return found, nil
+}
+
+// Attached implements AttachmentSource.
+func (s *bundleSource) Attached(ctx context.Context, d digest.Digest, suffix string) (ocispec.Descriptor, bool, error) {
+	if _, err := spec.ParseDigest(d.String()); err != nil {
+		return ocispec.Descriptor{}, false, err
+	}
+	for _, name := range attachedNames(s.want.Name, attachedTag(d, suffix)) {
+		if found := s.byName[name]; len(found) > 0 {
+			return found[0], true, spec.CheckDescriptor(found[0])
+		}
+	}
+	return ocispec.Descriptor{}, false, ctx.Err()
+}
+
+// attachedNames are the names under which a layout may have what a registry has
+// under a tag: that of the repository first, if the layout holds several.
+func attachedNames(repository, tag string) []string {
+	if repository == "" {
+		return []string{tag}
+	}
+	return []string{repository + ":" + tag, tag}
+}
+
+// repositoryOf is the repository that an image in a layout is of, "" if its name
+// does not tell.
+func repositoryOf(ref Reference) string {
+	if !strings.Contains(ref.Tag, "/") {
+		return ""
+	}
+	full, err := ParseBundleName(ref.Tag)
+	if err != nil {
+		return ""
+	}
+	return full.Name
+}
+
+// offline answers requests of a client that reads a bundle: there are none.
+type offline struct{ bundle Reference }
+
+// RoundTrip implements http.RoundTripper.
+func (o offline) RoundTrip(req *http.Request) (*http.Response, error) {
+	return nil, refuse("images are read from %q, and %q is not asked", o.bundle, req.URL.Host)
+}

@@ -1,0 +1,111 @@
+package transport
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// BundleWork is the directory at the top of a layout in which a bundle grows, out
+// of sight. It stays when the writer is killed, so that the next one goes on.
+const BundleWork = ".nbpack-bundle"
+
+// MergeBundle moves blobs, files by digest, into the layout dir, and gives it
+// another index.json as the last step. An empty directory becomes a layout. work is
+// a directory on the same file system. The caller has the lock of the layout, and
+// has written the blobs to the disk. If it fails, everything is as it was.
+func MergeBundle(ctx context.Context, dir, work string, blobs map[digest.Digest]string, index []byte) error {
+	for _, name := range blobs {
+		if err := os.Chmod(name, blobMode); err != nil {
+			return fmt.Errorf("set the mode of a blob: %w", err)
+		}
+	}
+	m := &merge{dst: dir, stage: work}
+	return m.run(ctx, blobs, func([]byte) ([]byte, error) { return index, nil })
+}
+
+// ArchiveOpener gives the content and the size of a file that goes into an archive.
+type ArchiveOpener func(name string) (io.ReadCloser, int64, error)
+
+// ReplaceArchive writes a tar archive, whose bytes depend on nothing but the names,
+// their order and the contents, and puts it in the place of dst. A name that ends in
+// a slash is a directory. tmp is a file on the same file system that does not exist;
+// it is gone in the end.
+func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open ArchiveOpener) error {
+	if real, err := filepath.EvalSymlinks(dst); err == nil {
+		dst = real
+	} else if !isNotExist(err) {
+		return fmt.Errorf("look at %q: %w", dst, err)
+	}
+	if err := writeArchive(ctx, tmp, names, open); err != nil {
+		return errors.Join(fmt.Errorf("write archive: %w", err), removeIfThere(tmp))
+	}
+	undo, err := makeParents(dst)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dst); err != nil {
+		undo()
+		return fmt.Errorf("move the archive into place: %w", err)
+	}
+	return syncDir(filepath.Dir(dst))
+}
+
+func removeIfThere(name string) error {
+	if err := os.Remove(name); err != nil && !isNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+func writeArchive(ctx context.Context, name string, names []string, open ArchiveOpener) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	buf := bufio.NewWriterSize(&ctxWriter{ctx, f}, 256<<10)
+	w := tar.NewWriter(buf)
+	for _, name := range names {
+		if err == nil {
+			err = tarFile(w, name, open)
+		}
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = buf.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func tarFile(w *tar.Writer, name string, open ArchiveOpener) error {
+	// No Format: ustar, and PAX only for a blob of 8 GiB and more.
+	h := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}
+	if strings.HasSuffix(name, "/") {
+		h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		return w.WriteHeader(h)
+	}
+	r, size, err := open(name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	h.Size = size
+	if err := w.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return err
+}
