@@ -63,7 +63,7 @@ func (b *imageForm) layer(ctx context.Context, c archive.Compression, size int64
 	var desc ocispec.Descriptor
 	var diffID digest.Digest
 	stored, err := b.stage.PutBlob(ctx, func(w io.Writer) error {
-		l, err := archive.NewLayerWriter(w, c, archive.WithPayloadSize(size))
+		l, err := archive.NewLayerWriter(w, c, archive.WithPayloadSize(size), archive.WithoutDigest())
 		if err != nil {
 			return err
 		}
@@ -78,9 +78,10 @@ func (b *imageForm) layer(ctx context.Context, c archive.Compression, size int64
 		desc, diffID, err = l.Close()
 		return err
 	})
-	if err == nil && (stored.Digest != desc.Digest || stored.Size != desc.Size) {
-		err = fmt.Errorf("layer %s was stored as %s", desc.Digest, stored.Digest)
+	if err == nil && stored.Size != desc.Size {
+		err = fmt.Errorf("layer %s was stored with %d bytes instead of %d", stored.Digest, stored.Size, desc.Size)
 	}
+	desc.Digest = stored.Digest
 	return desc, diffID, err
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"io"
 
-	apex "github.com/apex/log"
 	"github.com/sirupsen/logrus"
 )
 
@@ -17,10 +16,6 @@ func tameLibraries(env *Env) {
 	} else {
 		logrus.SetOutput(io.Discard)
 	}
-	apex.SetHandler(apex.HandlerFunc(func(entry *apex.Entry) error {
-		env.Debug("%s", entry.Message)
-		return nil
-	}))
 }
 
 // lineWriter turns what a library writes into debug lines.

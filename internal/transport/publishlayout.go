@@ -13,8 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// blobMode is what every tool gives the blobs of a layout; umoci's temporary
-// files are 0600.
+// blobMode is what every tool gives the blobs of a layout; while they are being
+// written they are the user's own.
 const blobMode = 0o644
 
 // layoutEntry is the entry of index.json for an image published as dst.
@@ -37,9 +37,7 @@ func newLayoutIndex(entry ocispec.Descriptor) ([]byte, error) {
 
 // complete turns the stage into a whole layout that holds just this image.
 func (s *Stage) complete(im image) error {
-	if err := s.finish(); err != nil {
-		return err
-	}
+	s.finish()
 	keep := map[digest.Digest]bool{im.manifest.Digest: true}
 	for _, d := range im.blobs {
 		keep[d.Digest] = true
@@ -62,8 +60,7 @@ func (s *Stage) complete(im image) error {
 		return err
 	}
 	for name, b := range map[string][]byte{ocispec.ImageIndexFile: index, ocispec.ImageLayoutFile: layoutFile()} {
-		name = filepath.Join(s.layout, name)
-		if err := errors.Join(os.Remove(name), writeFileSync(name, b)); err != nil {
+		if err := writeFileSync(filepath.Join(s.layout, name), b); err != nil {
 			return err
 		}
 	}

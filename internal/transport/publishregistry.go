@@ -16,9 +16,7 @@ const parallelUploads = 3
 // publishRegistry uploads the blobs that the registry lacks, then the
 // manifest under its tag: the one request that makes the image visible.
 func (s *Stage) publishRegistry(ctx context.Context, im image) error {
-	if err := s.finish(); err != nil {
-		return err
-	}
+	s.finish()
 	sess := &session{c: s.c, ref: s.dst, push: true}
 	e, err := sess.primary()
 	if err != nil {

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,20 +12,19 @@ import (
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/opencontainers/umoci/oci/cas"
-	casdir "github.com/opencontainers/umoci/oci/cas/dir"
 )
 
-// Stage is an image under construction: an OCI layout that umoci writes, in a
-// hidden directory on the file system of the destination. PutBlob may be
-// called from several goroutines; Publish and Close may not overlap with it.
+// Stage is an image under construction: an OCI layout in a hidden directory on
+// the file system of the destination. PutBlob may be called from several
+// goroutines; Publish and Close may not overlap with it.
 type Stage struct {
 	*stageDir
 	dst    Reference
 	layout string // the layout in the hidden directory
 
 	mu     sync.Mutex
-	engine cas.Engine // nil once closed
+	closed bool
+	files  int // temporary ones, for their names
 	blobs  map[digest.Digest]int64
 }
 
@@ -46,92 +44,57 @@ func (c *Client) NewStage(ctx context.Context, dst Reference) (*Stage, error) {
 		return nil, fmt.Errorf("create a stage for %q: %w", dst, err)
 	}
 	s := &Stage{stageDir: dir, dst: dst, layout: filepath.Join(dir.dir, "layout"), blobs: map[digest.Digest]int64{}}
-	if err := s.open(ctx); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.layout, ocispec.ImageBlobsDir, digest.SHA256.String()), 0o755); err != nil {
 		return nil, errors.Join(fmt.Errorf("create a stage for %q: %w", dst, err), s.Close())
 	}
 	return s, nil
 }
 
-func (s *Stage) open(ctx context.Context) (err error) {
-	if err := casdir.Create(s.layout); err != nil {
-		return err
-	}
-	if s.engine, err = casdir.Open(s.layout); err != nil {
-		return err
-	}
-	// The engine makes its temporary directory at its first blob, without a
-	// lock of its own. One blob now makes it safe for concurrent use later.
-	d, _, err := s.engine.PutBlob(ctx, eofReader{})
-	if err != nil {
-		return err
-	}
-	return s.engine.DeleteBlob(ctx, d)
-}
-
-type eofReader struct{}
-
-func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
-
 // PutBlob stores what write writes as a blob and gives its digest and size.
 // When write fails, or the context ends, nothing is stored.
 func (s *Stage) PutBlob(ctx context.Context, write func(w io.Writer) error) (ocispec.Descriptor, error) {
-	engine := s.casEngine()
-	if engine == nil {
-		return ocispec.Descriptor{}, errors.New("write a blob: the stage is closed")
-	}
-	pr, pw := io.Pipe()
-	var (
-		d     digest.Digest
-		size  int64
-		perr  error
-		ready = make(chan struct{})
-	)
-	go func() {
-		defer close(ready)
-		d, size, perr = engine.PutBlob(ctx, pr)
-		_ = pr.CloseWithError(perr) // a writer that is ahead must not wait; nil ends it too
-	}()
-	buf := bufio.NewWriterSize(&ctxWriter{ctx, pw}, 256<<10)
-	err := write(buf)
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err == nil {
-		err = ctx.Err()
-	}
-	_ = pw.CloseWithError(err) // nil means io.EOF: the blob is whole
-	<-ready
-	// An error of the store shows up in write too, so it comes first.
-	if perr != nil && (err == nil || errors.Is(err, perr)) {
-		err = perr
-	}
+	d, err := s.putBlob(ctx, write)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("write a blob of %q: %w", s.dst, err)
 	}
-	s.mu.Lock()
-	s.blobs[d] = size
-	s.mu.Unlock()
-	return ocispec.Descriptor{Digest: d, Size: size}, nil
+	return d, nil
 }
 
-func (s *Stage) casEngine() cas.Engine {
+func (s *Stage) putBlob(ctx context.Context, write func(w io.Writer) error) (ocispec.Descriptor, error) {
+	name, err := s.tempName()
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	// What is uploaded need not outlive this run.
+	b, err := createBlob(ctx, name, s.dst.Transport != Docker)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if err = write(b); err == nil {
+		err = ctx.Err()
+	}
+	d, err := b.finish(err)
+	if err != nil {
+		return d, errors.Join(err, os.Remove(name))
+	}
+	if err := os.Rename(name, s.blobPath(d.Digest)); err != nil {
+		return d, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.engine
+	s.blobs[d.Digest] = d.Size
+	return d, nil
 }
 
-// ctxWriter fails once its context has ended.
-type ctxWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-// Write implements io.Writer.
-func (w *ctxWriter) Write(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
+// tempName names a file for a blob that is being written.
+func (s *Stage) tempName() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return "", errors.New("the stage is closed")
 	}
-	return w.w.Write(p)
+	s.files++
+	return filepath.Join(s.dir, fmt.Sprintf("blob-%d", s.files)), nil
 }
 
 // Blob opens a blob that was put before, as a verifying stream.
@@ -158,22 +121,17 @@ func (s *Stage) blobPath(d digest.Digest) string {
 	return filepath.Join(s.layout, filepath.FromSlash(blobName(d)))
 }
 
-// finish closes the engine; its temporary files go away.
-func (s *Stage) finish() error {
+// finish lets no more blobs come.
+func (s *Stage) finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.engine == nil {
-		return nil
-	}
-	err := s.engine.Close()
-	s.engine = nil
-	return err
+	s.closed = true
 }
 
 // Close removes what is left of the stage. It may be called more than once.
 func (s *Stage) Close() error {
-	err := s.finish()
-	if err = errors.Join(err, s.remove()); err != nil {
+	s.finish()
+	if err := s.remove(); err != nil {
 		return fmt.Errorf("remove the stage of %q: %w", s.dst, err)
 	}
 	return nil

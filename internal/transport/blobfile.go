@@ -1,0 +1,87 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	// blobBuffer is what the small writes of a codec are gathered into, in bytes.
+	blobBuffer = 256 << 10
+	// flushStretch is after how many bytes of a blob the disk is told to begin
+	// with them, so that the sync at the end has little left to wait for.
+	flushStretch = 16 << 20
+)
+
+// blobFile is a blob that is being written, and digested on the way.
+type blobFile struct {
+	buf     *bufio.Writer
+	file    *os.File
+	hash    hash.Hash
+	size    int64
+	durable bool
+	begun   int64 // of size: told to the disk
+}
+
+// createBlob starts a blob in a file that must not exist yet. A durable one has
+// reached the disk when it is finished. Writes fail once ctx has ended.
+func createBlob(ctx context.Context, name string, durable bool) (*blobFile, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	b := &blobFile{file: f, hash: sha256.New(), durable: durable}
+	b.buf = bufio.NewWriterSize(&ctxWriter{ctx, (*blobSink)(b)}, blobBuffer)
+	return b, nil
+}
+
+// Write implements [io.Writer].
+func (b *blobFile) Write(p []byte) (int, error) { return b.buf.Write(p) }
+
+// finish completes the blob unless err says that writing it failed.
+func (b *blobFile) finish(err error) (ocispec.Descriptor, error) {
+	if err == nil {
+		err = b.buf.Flush()
+	}
+	if err == nil && b.durable {
+		err = b.file.Sync()
+	}
+	d := ocispec.Descriptor{Digest: digest.NewDigest(digest.SHA256, b.hash), Size: b.size}
+	return d, errors.Join(err, b.file.Close())
+}
+
+// blobSink is a blobFile behind its buffer.
+type blobSink blobFile
+
+func (b *blobSink) Write(p []byte) (int, error) {
+	n, err := b.file.Write(p)
+	b.hash.Write(p[:n])
+	b.size += int64(n)
+	if b.durable && b.size-b.begun >= flushStretch {
+		startFlush(b.file, b.begun, b.size-b.begun)
+		b.begun = b.size
+	}
+	return n, err
+}
+
+// ctxWriter fails once its context has ended.
+type ctxWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+// Write implements io.Writer.
+func (w *ctxWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
+}

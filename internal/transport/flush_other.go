@@ -1,0 +1,7 @@
+//go:build !linux
+
+package transport
+
+import "os"
+
+func startFlush(*os.File, int64, int64) {}
