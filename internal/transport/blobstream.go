@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.podman.io/image/v5/docker/reference"
 )
 
 // Resumer is a [Source] that can go on with a blob whose beginning an earlier
@@ -32,18 +32,22 @@ func Resume(ctx context.Context, src Source, d ocispec.Descriptor, have io.Reade
 	return src.Blob(ctx, d)
 }
 
-// Blob implements Source. The `urls` of a descriptor are never followed: they
-// would let an image choose what this machine connects to.
+// Blob implements Source. The `urls` of a descriptor are followed only to hosts
+// that the user allows: they let an image choose what this machine connects to.
 func (r *registrySource) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	b, err := r.newBlobStream(ctx, d)
 	if err != nil {
 		return nil, err
 	}
+	if d.Size <= maxHeld && b.eps[0].mirror != "" {
+		b.cancel()
+		return r.holdBlob(ctx, d)
+	}
 	if err := b.connect(); err != nil {
 		b.cancel()
 		return nil, fmt.Errorf("fetch blob from %q: %w", r.s.ref, err)
 	}
-	return newVerifyReader(b, d), nil
+	return b.verified(), nil
 }
 
 // ResumeBlob implements Resumer.
@@ -52,19 +56,15 @@ func (r *registrySource) ResumeBlob(ctx context.Context, d ocispec.Descriptor, h
 	if err != nil {
 		return nil, err
 	}
-	b.have = have
-	return newVerifyReader(b, d), nil
+	b.have, b.resumed = have, true
+	return b.verified(), nil
 }
 
 func (r *registrySource) newBlobStream(ctx context.Context, d ocispec.Descriptor) (*blobStream, error) {
 	if err := checkDescriptor(d, false); err != nil {
 		return nil, err
 	}
-	named, err := reference.WithDigest(reference.TrimNamed(r.named), d.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("fetch blob: %w", err)
-	}
-	eps, err := r.s.endpoints(named)
+	eps, err := r.blobPlaces(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -86,19 +86,50 @@ type blobStream struct {
 	off      int64 // bytes delivered
 	patience patience
 	noRange  bool // this endpoint answered a range with something else
+
+	used    []string // mirrors that gave some of it
+	resumed bool     // the beginning is of an earlier run
+	home    error    // why the registry does not have it
 }
+
+// verified is the stream with its proof.
+func (b *blobStream) verified() io.ReadCloser { return &mirrored{newVerifyReader(b, b.d), b} }
 
 // connect opens the body at the current offset, on the first endpoint that
 // can give it.
 func (b *blobStream) connect() error {
 	for {
 		err := b.connectTo(b.eps[0])
-		if err == nil || b.ctx.Err() != nil || len(b.eps) == 1 || errors.Is(err, errBroken) {
+		if err == nil || b.ctx.Err() != nil || errors.Is(err, errBroken) && !b.mayLeave() {
 			return err
 		}
-		b.r.s.c.logf("mirror %q: %v; trying the next", b.eps[0].host, err)
-		b.eps, b.noRange = b.eps[1:], false
+		if len(b.eps) == 1 {
+			return joinHome(b.home, err)
+		}
+		b.leave(err)
 	}
+}
+
+// joinHome adds the error of the last place to that of the registry, which counts
+// more.
+func joinHome(home, err error) error {
+	if home == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", home, err)
+}
+
+// mayLeave tells whether a place that breaks off is left at once, because another
+// is meant to have the same.
+func (b *blobStream) mayLeave() bool { return len(b.eps) > 1 && b.eps[0].fixed != nil }
+
+// leave goes on to the next place.
+func (b *blobStream) leave(err error) {
+	if b.eps[0].mirror == "" {
+		b.home = err
+	}
+	b.eps[0].elsewhere(err)
+	b.eps, b.noRange = b.eps[1:], false
 }
 
 func (b *blobStream) connectTo(e *endpoint) error {
@@ -110,15 +141,20 @@ func (b *blobStream) connectTo(e *endpoint) error {
 	if b.off > 0 && !b.noRange {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.off, b.d.Size-1))
 	}
+	began := time.Now()
 	resp, err := e.Do(req)
 	if err != nil {
 		return err
 	}
+	took := time.Since(began)
 	if err := b.begin(resp); err != nil {
 		_ = resp.Body.Close()
 		return err
 	}
-	b.body = resp.Body
+	b.body, b.used = resp.Body, use(b.used, e)
+	if e.fixed != nil {
+		b.r.s.c.health.answered(e.mirror, took)
+	}
 	return nil
 }
 
@@ -150,7 +186,7 @@ func (b *blobStream) begin(resp *http.Response) error {
 	case http.StatusRequestedRangeNotSatisfiable:
 		return spec.Refuse(ruleSize, id, "registry has fewer bytes than the %d of the descriptor", b.d.Size)
 	case http.StatusNotFound:
-		return &NotFoundError{Ref: b.r.s.ref.String(), What: "blob " + id}
+		return &NotFoundError{Ref: b.r.s.ref.String(), What: "blob " + id, advice: b.r.s.urlAdvice(b.d)}
 	}
 	return statusError(resp)
 }
@@ -194,7 +230,12 @@ func (b *blobStream) Read(p []byte) (int, error) {
 		}
 		_ = b.body.Close()
 		b.body = nil
-		if err := b.broke(fmt.Errorf("%w at byte %d of %d: %w", errBroken, b.off, b.d.Size, err)); err != nil {
+		err = fmt.Errorf("%w at byte %d of %d: %w", errBroken, b.off, b.d.Size, err)
+		if b.ctx.Err() == nil && b.mayLeave() {
+			b.leave(err)
+			continue
+		}
+		if err := b.broke(err); err != nil {
 			return 0, err
 		}
 	}

@@ -38,8 +38,26 @@ type Options struct {
 	// Mirrors are places that have the content of a registry too, by the
 	// "HOST[/PATH]" that references begin with, of which the longest counts. They
 	// are asked first, before those of registries.conf, and never written to.
-	// Each needs credentials of its own.
+	// Each needs credentials of its own. What is written as a URL has blobs only, as
+	// those of BlobMirrors, and nothing is appended to its path.
 	Mirrors map[string][]string
+	// BlobMirrors are URLs (see [ParseMirror]) of places that may have blobs of any
+	// registry. They are asked before all others, in this order or, with
+	// NearestMirror, the one that answers fastest first. Tags and manifests are never
+	// taken from there, and no credentials are sent.
+	BlobMirrors   []string
+	NearestMirror bool
+	// MirrorHealth is what is known of mirrors, to be shared by clients or kept for
+	// later runs. nil: what this client finds out.
+	MirrorHealth *MirrorHealth
+	// URLHosts are the hosts ("host", or "host:port" for another than the usual port)
+	// from which the `urls` of a layer are read, where the registry does not have it.
+	URLHosts []string
+	// AllowPrivateHosts lets such URLs, and redirects of mirrors, lead to addresses
+	// that are not public. Mirrors themselves may always have them.
+	AllowPrivateHosts bool
+	// Warn takes messages about mirrors that gave wrong content. May be nil.
+	Warn func(format string, a ...any)
 	// Progress hears of bytes that go over the network. May be nil.
 	Progress Progress
 	// Log takes messages for a curious user: retries, fallbacks. May be nil.
@@ -108,6 +126,8 @@ type NotFoundError struct {
 	What string
 	// Have lists what is there instead, when that is known.
 	Have []string
+
+	advice string
 }
 
 // Error names the missing thing, and what is there instead.
@@ -127,7 +147,7 @@ func (e *NotFoundError) Hint() string {
 	if strings.HasPrefix(e.What, "tag ") && len(e.Have) == 0 {
 		return "nbextract list REPOSITORY shows the tags"
 	}
-	return ""
+	return e.advice
 }
 
 // quoteList quotes names for a message and stops after a dozen.

@@ -42,6 +42,13 @@ type endpoint struct {
 	insecure bool
 	ns       string // the "ns" parameter of a proxy, see registries.conf
 	tries    int    // how often to send a request
+
+	// fixed is where one blob lies that is not asked for in a registry's way,
+	// without credentials, and guard where that may lead.
+	fixed *url.URL
+	guard *guard
+	// mirror is its name where its answers are not those of the registry.
+	mirror string
 }
 
 // endpoints lists where named can be read, in the order to try: mirrors as
@@ -51,20 +58,29 @@ func (s *session) endpoints(named reference.Named) ([]*endpoint, error) {
 	return append(s.mirrors(), configured...), err
 }
 
-// mirrors are those that the caller knows of.
+// mirrors are those that the caller knows of and that are asked as the registry is.
 func (s *session) mirrors() []*endpoint {
+	best := s.mirrorPrefix()
+	var out []*endpoint
+	for _, m := range s.c.o.Mirrors[best] {
+		if strings.Contains(m, "://") {
+			continue // for blobs only
+		}
+		host, repo, _ := strings.Cut(m+strings.TrimPrefix(s.ref.Name, best), "/")
+		out = append(out, &endpoint{s: s, tries: mirrorTries, host: host, repo: repo, insecure: s.c.insecure(false), mirror: m})
+	}
+	return out
+}
+
+// mirrorPrefix is the longest key of Options.Mirrors that the repository is under.
+func (s *session) mirrorPrefix() string {
 	best := ""
 	for prefix := range s.c.o.Mirrors {
 		if (s.ref.Name == prefix || strings.HasPrefix(s.ref.Name, prefix+"/")) && len(prefix) > len(best) {
 			best = prefix
 		}
 	}
-	var out []*endpoint
-	for _, m := range s.c.o.Mirrors[best] {
-		host, repo, _ := strings.Cut(m+strings.TrimPrefix(s.ref.Name, best), "/")
-		out = append(out, &endpoint{s: s, tries: mirrorTries, host: host, repo: repo, insecure: s.c.insecure(false)})
-	}
-	return out
+	return best
 }
 
 // configured are the registry and what registries.conf says of it.
@@ -83,13 +99,13 @@ func (s *session) configured(named reference.Named) ([]*endpoint, error) {
 	}
 	var out []*endpoint
 	for i, p := range sources {
-		tries := mirrorTries
+		tries, mirror := mirrorTries, p.Reference.Name()
 		if i == len(sources)-1 {
-			tries = maxTries
+			tries, mirror = maxTries, ""
 		}
 		out = append(out, &endpoint{
-			tries: tries,
-			s:     s, host: reference.Domain(p.Reference), repo: reference.Path(p.Reference),
+			tries: tries, mirror: mirror,
+			s: s, host: reference.Domain(p.Reference), repo: reference.Path(p.Reference),
 			insecure: s.c.insecure(p.Endpoint.Insecure), ns: p.Endpoint.NamespaceProxy,
 		})
 	}
@@ -128,6 +144,9 @@ func (c *Client) insecure(configured bool) bool {
 // url gives the URL of a part of the repository, such as "manifests/latest".
 // The scheme is set when the request is sent.
 func (e *endpoint) url(part string) string {
+	if e.fixed != nil {
+		return e.fixed.String()
+	}
 	u := url.URL{Scheme: "https", Host: e.host, Path: "/v2/" + e.repo + "/" + part}
 	return u.String()
 }
@@ -143,6 +162,9 @@ func (e *endpoint) request(ctx context.Context, method, part string) (*http.Requ
 // schemes lists which schemes to try, in order. Without permission that is
 // https alone, whatever happened before.
 func (e *endpoint) schemes() []string {
+	if e.fixed != nil {
+		return []string{e.fixed.Scheme}
+	}
 	if !e.insecure {
 		return []string{"https"}
 	}
@@ -159,6 +181,9 @@ func (e *endpoint) schemes() []string {
 }
 
 func (e *endpoint) settle(scheme string) {
+	if e.fixed != nil {
+		return // it says nothing about the registry
+	}
 	e.s.c.mu.Lock()
 	e.s.c.schemes[e.host] = scheme
 	e.s.c.mu.Unlock()
@@ -203,8 +228,8 @@ func (e *endpoint) once(req *http.Request) (*http.Response, error) {
 
 // prepare makes the copy of a request that is sent by one scheme.
 func (e *endpoint) prepare(req *http.Request, scheme string) *http.Request {
-	r := req.Clone(context.WithValue(req.Context(), attemptKey{}, attempt{count: &e.s.count, insecure: e.insecure}))
-	if r.URL.Host == e.host {
+	r := req.Clone(context.WithValue(req.Context(), attemptKey{}, attempt{count: &e.s.count, insecure: e.insecure, guard: e.guard}))
+	if r.URL.Host == e.host && e.fixed == nil {
 		r.URL.Scheme = scheme
 		if e.ns != "" {
 			q := r.URL.Query()

@@ -28,6 +28,10 @@ type Client struct {
 	// habits knows by host what became of requests for ranges (habit).
 	habits sync.Map
 
+	mirrors   mirrorSet
+	health    *MirrorHealth
+	measuring sync.Mutex // how far away mirrors are
+
 	total counter
 
 	mu         sync.Mutex
@@ -62,7 +66,14 @@ func NewClient(o Options) (*Client, error) {
 		sys.SystemRegistriesConfPath = o.RegistriesConf
 		sys.SystemRegistriesConfDirPath = o.RegistriesConf + ".d"
 	}
-	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), transports: map[transportKey]*http.Transport{}, schemes: map[string]string{}}
+	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), transports: map[transportKey]*http.Transport{}, schemes: map[string]string{}, health: o.MirrorHealth}
+	if c.health == nil {
+		c.health = NewMirrorHealth(nil)
+	}
+	var err error
+	if c.mirrors, err = o.parseMirrors(); err != nil {
+		return nil, err
+	}
 	c.http = &http.Client{Transport: roundTripper{c}, CheckRedirect: checkRedirect}
 	if o.From != nil {
 		c.http.Transport = offline{o.From.ref}

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
+	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.podman.io/image/v5/docker/reference"
 )
 
 // habit is what a server turned out to do with ranges. It is remembered for a
@@ -32,11 +33,7 @@ func (r *registrySource) BlobRanges(ctx context.Context, d ocispec.Descriptor, r
 	if len(ranges) == 0 {
 		return nil
 	}
-	named, err := reference.WithDigest(reference.TrimNamed(r.named), d.Digest)
-	if err != nil {
-		return fmt.Errorf("fetch parts of a blob: %w", err)
-	}
-	eps, err := r.s.endpoints(named)
+	eps, err := r.blobPlaces(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -48,15 +45,16 @@ func (r *registrySource) BlobRanges(ctx context.Context, d ocispec.Descriptor, r
 	}
 	defer s.disconnect()
 	for i := range ranges {
-		s.at, s.off = i, 0
+		s.at, s.off, s.used = i, 0, s.used[:0]
 		err := f(i, s)
 		// What went wrong here counts, whatever f made of it.
 		if err = cmp.Or(s.err, err); err != nil {
-			return err
+			return s.judge(err)
 		}
 		if s.off < ranges[i].Length {
 			return fmt.Errorf("fetch %s: %w", partOf(d, ranges[i]), errUnread)
 		}
+		s.convict()
 	}
 	return nil
 }
@@ -78,6 +76,29 @@ type rangeStream struct {
 	done, total int64
 	patience    patience
 	err         error // sticky
+
+	used []string // mirrors that gave some of the current part
+	home error    // why the registry does not have it
+}
+
+// judge finds out whether an error may be the fault of mirrors: who reads a part
+// refuses it when it is wrong.
+func (s *rangeStream) judge(err error) error {
+	if s.err != nil || len(s.used) == 0 || !errors.As(err, new(*spec.Refusal)) {
+		return err
+	}
+	for _, mirror := range s.used {
+		s.r.s.c.health.suspect(mirror, s.d.Digest, s.ranges[s.at].Offset)
+	}
+	return &MirrorError{Mirrors: slices.Clone(s.used), Err: err}
+}
+
+// convict accuses those who gave the current part as something else, now that one
+// from elsewhere was right.
+func (s *rangeStream) convict() {
+	for _, mirror := range s.r.s.c.health.convicted(s.d.Digest, s.ranges[s.at]) {
+		s.r.s.c.accuse(mirror, partOf(s.d, s.ranges[s.at]))
+	}
 }
 
 // Read implements io.Reader.
@@ -112,6 +133,7 @@ func (s *rangeStream) read(p []byte) (int, error) {
 			n, err = s.body.readAt(p, s.ranges[s.at].Offset+s.off)
 		}
 		if n > 0 {
+			s.used = use(s.used, s.eps[0])
 			return n, nil // an error comes again
 		}
 		switch {
@@ -121,6 +143,9 @@ func (s *rangeStream) read(p []byte) (int, error) {
 		case errors.Is(err, errParts):
 			s.note(s.eps[0], rangesSingle, err)
 			s.disconnect()
+		case errors.Is(err, errBroken) && s.mayLeave() && s.ctx.Err() == nil:
+			s.disconnect()
+			s.leave(err)
 		case errors.Is(err, errBroken):
 			s.disconnect()
 			if err := s.patience.broke(s.ctx, s.r.s.c, s.d.Digest, s.done, err); err != nil {
@@ -156,8 +181,9 @@ func (s *rangeStream) connect() error {
 		case s.ctx.Err() != nil, errors.Is(err, errBroken), errors.Is(err, errParts):
 			return err
 		case len(s.eps) > 1:
-			s.r.s.c.logf("mirror %q: %v; trying the next", s.eps[0].host, err)
-			s.eps = s.eps[1:]
+			s.leave(err)
+		case s.home != nil:
+			return joinHome(s.home, err)
 		case errors.Is(err, errNoPart):
 			return fmt.Errorf("%w: %w", ErrNoRanges, err)
 		default:
@@ -165,6 +191,19 @@ func (s *rangeStream) connect() error {
 		}
 	}
 	return nil
+}
+
+// mayLeave and leave are those of blobStream.
+func (s *rangeStream) mayLeave() bool { return len(s.eps) > 1 && s.eps[0].fixed != nil }
+
+func (s *rangeStream) leave(err error) {
+	if e := s.eps[0]; e.mirror == "" {
+		s.home = err
+	}
+	if !errors.Is(err, errNoPart) { // it may be right as a whole
+		s.eps[0].elsewhere(err)
+	}
+	s.eps = s.eps[1:]
 }
 
 func (s *rangeStream) connectTo(e *endpoint) error {
@@ -209,7 +248,7 @@ func (s *rangeStream) begin(e *endpoint, resp *http.Response, asked []span) (*ra
 	several := len(asked) > 1
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound:
-		return nil, &NotFoundError{Ref: s.r.s.ref.String(), What: "blob " + s.d.Digest.String()}
+		return nil, &NotFoundError{Ref: s.r.s.ref.String(), What: "blob " + s.d.Digest.String(), advice: s.r.s.urlAdvice(s.d)}
 	case code == http.StatusPartialContent:
 	case several:
 		return nil, partsError("several ranges are answered with status %d", code)

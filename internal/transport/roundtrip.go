@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -26,6 +25,8 @@ const maxRedirects = 10
 type transportKey struct {
 	host     string
 	insecure bool
+	guarded  bool // not to a private address …
+	private  bool // … unless that is allowed for this host
 }
 
 // counter counts traffic: of one Source, or of a whole Client.
@@ -39,6 +40,9 @@ type attempt struct {
 	// token marks a request that carries credentials in its URL or body; it
 	// never leaves its origin.
 	token bool
+	// guard bounds where mirrors, and URLs that images name, may lead. nil: the
+	// registry itself is asked.
+	guard *guard
 }
 
 type attemptKey struct{}
@@ -63,6 +67,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	a := attemptOf(req.Context())
 	if len(via) > maxRedirects {
 		return refuse("stopped after %d redirects", maxRedirects)
+	}
+	if err := guardHop(req); err != nil {
+		return err
 	}
 	if req.URL.Scheme != "https" && !(req.URL.Scheme == "http" && (a.insecure || via[0].URL.Scheme == "http")) {
 		return refuse("refused a redirect from %s to %q", via[0].URL.Scheme, req.URL.Scheme+"://"+req.URL.Host)
@@ -102,7 +109,14 @@ type roundTripper struct{ c *Client }
 // RoundTrip implements http.RoundTripper.
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	a := attemptOf(req.Context())
-	t, err := r.c.transportFor(transportKey{req.URL.Host, a.insecure})
+	k := transportKey{host: req.URL.Host, insecure: a.insecure}
+	if a.guard != nil {
+		if err := a.guard.admits(req.URL); err != nil {
+			return nil, err
+		}
+		k.guarded, k.private = true, a.guard.mayBePrivate(req.URL)
+	}
+	t, err := r.c.transportFor(k)
 	if err != nil {
 		return nil, err
 	}
@@ -153,9 +167,12 @@ func (c *Client) transportFor(k transportKey) (*http.Transport, error) {
 	if err != nil {
 		return nil, refuse("read certificates for %q: %v", k.host, err)
 	}
+	if k.guarded && c.o.CertDir != "" {
+		conf.Certificates = nil // they tell the registry who we are, and nobody else
+	}
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            dial(k),
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    30 * time.Second,
 		IdleConnTimeout:        90 * time.Second,

@@ -16,6 +16,9 @@ var errStalled = errors.New("the registry sent nothing for too long")
 // upload after its last byte: some copy it to other storage first.
 const uploadPatience = 10
 
+// mirrorStall is how long who is asked in place of the registry may send nothing.
+const mirrorStall = 20 * time.Second
+
 // watchdog ends a request in which nothing moves. It only runs while somebody
 // waits for the network, so a slow consumer is no stall.
 type watchdog struct {
@@ -29,6 +32,9 @@ type watchdog struct {
 func (c *Client) sendWatched(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	w := &watchdog{limit: c.o.StallTimeout, cancel: cancel}
+	if attemptOf(req.Context()).guard != nil {
+		w.limit = min(w.limit, mirrorStall)
+	}
 	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
 	req = req.WithContext(ctx)
 	if c.o.UserAgent != "" {

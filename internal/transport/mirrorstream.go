@@ -1,0 +1,122 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxHeld is how long a blob may be, in bytes, to be held and judged as a whole
+// where mirrors have a part in it, before anybody sees its first byte.
+const maxHeld = 1 << 20
+
+// MirrorError says that the wrong content of a blob may be the fault of mirrors.
+// These are not asked again, so that the same blob asked for once more comes from
+// elsewhere. It is the *[spec.Refusal] in it, too.
+type MirrorError struct {
+	Mirrors []string // their URLs
+	Err     error
+}
+
+// Error names the mirrors.
+func (e *MirrorError) Error() string {
+	return e.Err.Error() + ", from the mirror " + quoteList(e.Mirrors)
+}
+
+// Unwrap gives the refusal.
+func (e *MirrorError) Unwrap() error { return e.Err }
+
+// Blame tells whether the refusal err, of somebody who reads a blob that
+// [Source.Blob] or [Resume] gave, is due to a mirror: what is left of the blob is
+// read, and where it is not what was asked for a *[MirrorError] takes the place of
+// err. Any other error stays as it is, and so does one of a blob that comes from the
+// registry alone.
+func Blame(blob io.Reader, err error) error {
+	m, ok := blob.(*mirrored)
+	var refusal *spec.Refusal
+	if !ok || !errors.As(err, &refusal) || errors.As(err, new(*MirrorError)) || !m.suspect() {
+		return err
+	}
+	var wrong *MirrorError
+	if _, end := io.Copy(io.Discard, m); errors.As(end, &wrong) {
+		return wrong
+	}
+	return err
+}
+
+// mirrored is a verified stream that knows whom to blame.
+type mirrored struct {
+	*verifyReader
+	b *blobStream
+}
+
+// suspect tells whether all of the stream came over the network in this run, and
+// some of it from a mirror.
+func (m *mirrored) suspect() bool { return len(m.b.used) > 0 && !m.b.resumed }
+
+// Read implements io.Reader.
+func (m *mirrored) Read(p []byte) (int, error) {
+	n, err := m.verifyReader.Read(p)
+	var refusal *spec.Refusal
+	if err != nil && err != io.EOF && m.suspect() && errors.As(err, &refusal) && !errors.As(err, new(*MirrorError)) {
+		m.err = m.b.r.s.c.blame(m.b.d.Digest, m.b.used, err)
+		return n, m.err
+	}
+	return n, err
+}
+
+// blame accuses the mirror that wrong content came from. Of several nobody knows
+// which it was, so all of them are kept from this blob only.
+func (c *Client) blame(d digest.Digest, mirrors []string, err error) error {
+	if len(mirrors) == 1 {
+		c.accuse(mirrors[0], err.Error())
+	} else if c.o.Warn != nil {
+		c.o.Warn("one of the mirrors %s gave wrong content: %v", quoteList(mirrors), err)
+	}
+	for _, name := range mirrors {
+		c.health.suspect(name, d, -1) // no part convicts it
+	}
+	return &MirrorError{Mirrors: slices.Clone(mirrors), Err: err}
+}
+
+// accuse reports a mirror that gave something else than what was asked for. It is
+// not asked for blobs again.
+func (c *Client) accuse(mirror, what string) {
+	if c.health.wrong(mirror) && c.o.Warn != nil {
+		c.o.Warn("mirror %q gave wrong content and is not asked again: %s", mirror, what)
+	}
+}
+
+// use notes that bytes come from a place.
+func use(used []string, e *endpoint) []string {
+	if e.mirror == "" || slices.Contains(used, e.mirror) {
+		return used
+	}
+	return append(used, e.mirror)
+}
+
+// holdBlob reads a small blob as a whole, and from elsewhere where a mirror gave
+// something else.
+func (r *registrySource) holdBlob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	for {
+		b, err := r.newBlobStream(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		stream := b.verified()
+		content, err := io.ReadAll(stream)
+		_ = stream.Close()
+		switch {
+		case err == nil:
+			return io.NopCloser(strings.NewReader(string(content))), nil
+		case !errors.As(err, new(*MirrorError)):
+			return nil, err
+		}
+	}
+}
