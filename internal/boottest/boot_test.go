@@ -19,7 +19,7 @@ import (
 
 // TestBoot is one test, because its machines share the registry and what is in it.
 func TestBoot(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t, "amd64")
 	// Random, so that no boot can prove what another one got.
 	first := l.publish(t, "debian", "first release "+rand.Text(), nil)
 	dir, served := t.TempDir(), t.TempDir()

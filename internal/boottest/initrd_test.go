@@ -11,10 +11,10 @@ import (
 )
 
 // compileInit builds the program of testdata/init for the machine that boots.
-func compileInit(t *testing.T) []byte {
+func compileInit(t *testing.T, arch string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "init")
-	goBuild(t, file, "./testdata/init", "GOOS=linux", "GOARCH=amd64")
+	goBuild(t, file, "./testdata/init", "GOOS=linux", "GOARCH="+arch)
 	program, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

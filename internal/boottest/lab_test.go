@@ -17,36 +17,40 @@ import (
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
-// loaders is where the package of Debian's installer has its boot files, below the
-// root of a tree.
+// loaders is where the package of Debian's installer has the boot files of a PC,
+// below the root of a tree.
 const loaders = "debian-installer/amd64"
 
 // lab is all that stands between a package of boot files and a boot directory.
 type lab struct {
 	nbpack, nbextract string
 	deb               string // Debian's installer
+	loaders           string // where it has its boot files, below the root of a tree
 	init              []byte // the program that proves the boot
 	repository        string
 }
 
-// newLab starts a registry and compiles the commands, or takes those that NBPACK
-// and NBEXTRACT name.
-func newLab(t *testing.T) *lab {
+// emulators are the programs that stand for a machine of an architecture.
+var emulators = map[string]string{"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
+
+// newLab starts a registry for the boot files of an architecture, and compiles the
+// commands, or takes those that NBPACK and NBEXTRACT name.
+func newLab(t *testing.T, arch string) *lab {
 	t.Helper()
 	if os.Getenv("NBPACK_BOOT_TEST") == "" {
 		t.Skip("machines are booted by make boot-test (NBPACK_BOOT_TEST=1)")
 	}
-	for _, tool := range []string{"qemu-system-x86_64", "docker-registry", "go"} {
+	for _, tool := range []string{emulators[arch], "docker-registry", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
 	dir := os.Getenv("NBPACK_TEST_DEBS")
-	debs, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-amd64_*.deb"))
+	debs, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-"+arch+"_*.deb"))
 	if err != nil || dir == "" || len(debs) != 1 {
-		t.Skip("NBPACK_TEST_DEBS names no directory with the package debian-installer-12-netboot-amd64")
+		t.Skipf("NBPACK_TEST_DEBS names no directory with the package debian-installer-12-netboot-%s", arch)
 	}
-	l := &lab{deb: debs[0], init: compileInit(t), nbpack: os.Getenv("NBPACK"), nbextract: os.Getenv("NBEXTRACT")}
+	l := &lab{deb: debs[0], loaders: "debian-installer/" + arch, init: compileInit(t, arch), nbpack: os.Getenv("NBPACK"), nbextract: os.Getenv("NBEXTRACT")}
 	for pkg, file := range map[string]*string{"nbpack": &l.nbpack, "nbextract": &l.nbextract} {
 		if *file == "" {
 			*file = filepath.Join(t.TempDir(), pkg)
@@ -70,7 +74,7 @@ func (l *lab) publish(t *testing.T, tag, text string, extra map[string][]byte) r
 	t.Helper()
 	payload := bytes.Repeat([]byte(text+"\n"), 10000)
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, loaders, "proof.gz"), initrd(t, l.init, payload))
+	write(t, filepath.Join(dir, l.loaders, "proof.gz"), initrd(t, l.init, payload))
 	args := []string{"build", "--quiet", "--tls-verify=false", "--exclude", "initrd.gz"}
 	for path, content := range extra {
 		// A source of its own comes without its --exclude, under the name it gets.

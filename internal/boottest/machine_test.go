@@ -29,16 +29,16 @@ type machine struct {
 	ended chan struct{}
 }
 
-// boot starts a machine with the arguments for qemu, and ends it with the test.
-// What it writes to its serial line is shown if the test fails.
-func boot(t *testing.T, args ...string) *machine {
+// boot starts a machine, given as the emulator and its arguments, and ends it with
+// the test. What it writes to its serial line is shown if the test fails.
+func boot(t *testing.T, emulator ...string) *machine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	// accel=tcg: emulation works everywhere, virtualisation needs rights.
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{
+	cmd := exec.CommandContext(ctx, emulator[0], append([]string{
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial",
-	}, args...)...)
+	}, emulator[1:]...)...)
 	log := &serialLog{changed: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = log, log
 	stdin, err := cmd.StdinPipe()
@@ -169,7 +169,7 @@ func quote(value string) string {
 // bios is a machine with SeaBIOS, and iPXE in the ROM of its network card.
 func bios(net []string) []string {
 	// graphics=off sends the text of the firmware to the serial line.
-	return append([]string{"-machine", "pc,accel=tcg,graphics=off", "-cpu", "qemu64", "-m", "256", "-boot", "n"}, net...)
+	return append([]string{emulators["amd64"], "-machine", "pc,accel=tcg,graphics=off", "-cpu", "qemu64", "-m", "256", "-boot", "n"}, net...)
 }
 
 // uefi is a machine with OVMF. With Secure Boot its variables hold the keys of
@@ -181,29 +181,46 @@ func uefi(t *testing.T, secure bool, net []string) []string {
 	if secure {
 		code, vars, chipset = "OVMF_CODE_4M.ms.fd", "OVMF_VARS_4M.ms.fd", "q35,accel=tcg,smm=on"
 	}
-	b, err := os.ReadFile(filepath.Join(dir, vars))
+	args := append([]string{emulators["amd64"], "-machine", chipset, "-cpu", "qemu64,+rdrand", "-m", "512"},
+		flash(t, filepath.Join(dir, code), filepath.Join(dir, vars))...)
+	if secure {
+		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1")
+	}
+	net[len(net)-1] += ",romfile=" // the ROM's iPXE would come before the firmware's own client
+	return append(args, net...)
+}
+
+// virt is an arm64 machine with UEFI, without Secure Boot.
+func virt(t *testing.T, net []string) []string {
+	t.Helper()
+	const dir = "/usr/share/AAVMF"
+	args := append([]string{emulators["arm64"], "-machine", "virt,accel=tcg", "-cpu", "cortex-a57", "-m", "512"},
+		flash(t, filepath.Join(dir, "AAVMF_CODE.fd"), filepath.Join(dir, "AAVMF_VARS.fd"))...)
+	net[len(net)-1] += ",romfile=" // there is none for this architecture
+	return append(args, net...)
+}
+
+// flash are the arguments for a machine with this firmware: its code, a copy of its
+// variables, and the source of randomness without which newer ones have no network.
+// Where it is not installed the test skips.
+func flash(t *testing.T, code, vars string) []string {
+	t.Helper()
+	b, err := os.ReadFile(vars)
 	if errors.Is(err, os.ErrNotExist) {
 		t.Skipf("no firmware for UEFI: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := filepath.Join(t.TempDir(), vars)
+	mine := filepath.Join(t.TempDir(), filepath.Base(vars))
 	if err := os.WriteFile(mine, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{
-		"-machine", chipset, "-cpu", "qemu64,+rdrand", "-m", "512",
-		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + filepath.Join(dir, code),
+	return []string{
+		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + code,
 		"-drive", "if=pflash,format=raw,unit=1,file=" + quote(mine),
-		// Newer firmware has no network without a source of randomness.
 		"-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
 	}
-	if secure {
-		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1")
-	}
-	net[len(net)-1] += ",romfile=" // the ROM's iPXE would come before the firmware's own client
-	return append(args, net...)
 }
 
 // httpBoot has the firmware take the bootfile for the URL that it is. It would ask
