@@ -18,25 +18,15 @@ import (
 // statT is what a look at an entry gives.
 type statT = unix.Stat_t
 
-func findEntry(entries []spec.Entry, p string) (spec.Entry, bool) {
-	i, found := slices.BinarySearchFunc(entries, p, func(e spec.Entry, p string) int {
-		return strings.Compare(e.Path, p)
-	})
-	if !found {
-		return spec.Entry{}, false
-	}
-	return entries[i], true
-}
-
 // absorber empties the old tree, entry by entry. It is the second look:
 // nothing is removed that is not known to belong to an image or to be in the
 // new tree as well, so a file that came late is found however late it came.
 type absorber struct {
-	c     *commit
-	base  *dirFD // the new live tree; nil when it is a link and takes nothing
-	old   map[string]bool
-	seen  map[string]strangerSeen
-	moved int
+	c    *commit
+	w    *part
+	base *dirFD // the new live tree; nil when it is a link and takes nothing
+	old  map[string]bool
+	seen map[string]strangerSeen
 }
 
 // absorbAll empties what the units have left in the stage.
@@ -46,22 +36,33 @@ func (c *commit) absorbAll() error {
 		return err
 	}
 	defer stage.close()
-	a := &absorber{c: c, old: map[string]bool{}, seen: map[string]strangerSeen{}}
-	for _, m := range c.j.Old {
+	for i := range c.j.Parts {
+		if err := c.absorbPart(stage, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// absorbPart does that for one tree.
+func (c *commit) absorbPart(stage *dirFD, i int) (err error) {
+	w := &c.j.Parts[i]
+	a := &absorber{c: c, w: w, old: map[string]bool{}, seen: map[string]strangerSeen{}}
+	for _, m := range w.Old {
 		a.old[m.Path] = m.Dir
 	}
-	for _, s := range c.j.Strangers {
+	for _, s := range w.Strangers {
 		a.seen[string(s.Path)] = s
 	}
-	if c.j.Tree.Mode == ModeDir {
-		if a.base, err = c.d.root.open(c.j.Tree.Live); err != nil {
+	if w.Tree.Mode == ModeDir {
+		if a.base, err = c.d.root.open(w.Tree.Live); err != nil {
 			return err
 		}
 		defer a.base.close()
 	}
 	for _, u := range c.j.Units {
-		if u.Generation {
-			continue // holds nothing of the site's
+		if u.Generation || u.Part != i {
+			continue // a generation holds nothing of the site's
 		}
 		if err := a.absorbUnit(stage, u); err != nil {
 			return err
@@ -89,7 +90,10 @@ func (a *absorber) absorbUnit(stage *dirFD, u unit) error {
 	if st.Ino == u.Inode {
 		return fmt.Errorf("%q is still in the stage", u.Path)
 	}
-	if a.c.j.Tree.Live == FlatLive {
+	if u.beside() {
+		return a.besideEntry(up, name, u.Path, st)
+	}
+	if a.w.Tree.Live == FlatLive {
 		return a.entry(up, name, u.Path)
 	}
 	if isDir(st) {
@@ -108,7 +112,30 @@ func (a *absorber) absorbUnit(stage *dirFD, u unit) error {
 			return a.c.d.ops.unlink(up, name) // the live link of link mode
 		}
 	}
-	return a.keepAside(up, name, ".")
+	return a.keepAside(up, name, a.w.Tree.Live)
+}
+
+// besideEntry deals with what stood where something is beside the tree now.
+func (a *absorber) besideEntry(old *dirFD, name, p string, st *statT) error {
+	if slices.Contains(a.w.OldBeside, p) && !isDir(st) {
+		return a.c.d.ops.unlink(old, name)
+	}
+	for _, e := range a.w.Tree.Beside() {
+		if e.Path != p {
+			continue
+		}
+		if same, err := sameContent(e, old, name, st); err != nil {
+			return err
+		} else if same {
+			return a.c.d.ops.unlink(old, name) // adopted
+		}
+	}
+	return a.keepAside(old, name, p)
+}
+
+// entryAt finds what the new tree has at a path.
+func (a *absorber) entryAt(p string) (spec.Entry, bool) {
+	return findEntry(a.w.Tree.Shown(a.c.j.Image), p)
 }
 
 // dir empties one directory of the old tree.
@@ -140,7 +167,7 @@ func (a *absorber) entry(old *dirFD, name, p string) error {
 	if wasDir, managed := a.old[p]; managed && !wasDir {
 		return a.c.d.ops.unlink(old, name)
 	}
-	if e, ok := a.c.entry(p); ok {
+	if e, ok := a.entryAt(p); ok {
 		same, err := sameContent(e, old, name, st)
 		if err != nil {
 			return err
@@ -148,7 +175,7 @@ func (a *absorber) entry(old *dirFD, name, p string) error {
 		if same {
 			return a.c.d.ops.unlink(old, name) // adopted
 		}
-		return a.keepAside(old, name, p)
+		return a.keepAside(old, name, a.below(p))
 	}
 	return a.stranger(old, name, p, st)
 }
@@ -221,7 +248,7 @@ func (a *absorber) stranger(old *dirFD, name, p string, st *statT) error {
 	case known && now != nil && seen.isOurs(now):
 		return a.replace(old, name, p)
 	}
-	return a.keepAside(old, name, p)
+	return a.keepAside(old, name, a.below(p))
 }
 
 // isOurs tells whether the new tree still has what the stage put there.
@@ -236,7 +263,7 @@ func (s strangerSeen) isOurs(now *statT) bool {
 func (a *absorber) move(old *dirFD, name, p string) error {
 	up, base, err := a.parent(p)
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return a.keepAside(old, name, p) // the new tree has a file where its directory was
+		return a.keepAside(old, name, a.below(p)) // the new tree has a file where its directory was
 	}
 	if err != nil {
 		return err
@@ -244,7 +271,7 @@ func (a *absorber) move(old *dirFD, name, p string) error {
 	defer up.close()
 	err = a.c.d.ops.renameNew(old, name, up, base)
 	if errors.Is(err, fs.ErrExist) {
-		return a.keepAside(old, name, p)
+		return a.keepAside(old, name, a.below(p))
 	}
 	if err != nil {
 		return err
@@ -294,16 +321,17 @@ func (a *absorber) parent(p string) (*dirFD, string, error) {
 	return a.base.parent(p)
 }
 
-// keepAside saves an entry that has no place in the new tree, and says so.
+// below gives the path below the boot directory of one below the live path.
+func (a *absorber) below(p string) string { return path.Join(a.w.Tree.Live, p) }
+
+// keepAside saves an entry that has no place any more at a path below the boot
+// directory, and says so.
 func (a *absorber) keepAside(old *dirFD, name, p string) error {
 	dir, err := a.c.d.stateDir(keptName, true)
 	if err != nil {
 		return err
 	}
 	elements := append([]string{a.c.j.ID}, strings.Split(path.Dir(p), "/")...)
-	if p == "." {
-		p = path.Base(a.c.j.Tree.Live)
-	}
 	for _, e := range elements {
 		if e == "." {
 			continue
@@ -325,7 +353,6 @@ func (a *absorber) keepAside(old *dirFD, name, p string) error {
 	if err := a.c.d.ops.renameNew(old, name, dir, base); err != nil {
 		return err
 	}
-	a.c.warn("the site's %q has no place in the new tree; it is kept as %q",
-		path.Join(a.c.j.Tree.Live, p), dir.join(base))
+	a.c.warn("the site's %q has no place in the new tree; it is kept as %q", p, dir.join(base))
 	return a.c.d.ops.fsync(dir.fd, dir.path)
 }

@@ -27,7 +27,8 @@ type builder struct {
 	oldTops   map[string]bool         // flat: names at the top that may be looked at
 	skip      map[string]bool         // flat: names at the top that stay as they are
 	strangers []strangerSeen
-	states    map[string]FileState // files that could not be linked to the generation's
+	states    map[string]FileState     // files that could not be linked to the generation's
+	later     map[string]unix.Timespec // files that must not be, and the time of their copies
 }
 
 func childrenOf(entries []spec.Entry) map[string][]spec.Entry {
@@ -195,14 +196,17 @@ func sameContent(e spec.Entry, dir *dirFD, name string, st *unix.Stat_t) (bool, 
 // linkManaged links a file of the generation into the live tree, or copies it
 // where the file system makes no (more) links.
 func (b *builder) linkManaged(e spec.Entry, live *dirFD, name string) error {
-	from, base, err := b.s.gen.parent(e.Path)
+	from, base, err := b.s.gen.parent(SourceOf(e))
 	if err != nil {
 		return err
 	}
 	defer from.close()
-	err = b.d.ops.link(from, base, live, name)
-	if err == nil || !cannotLink(err) {
-		return err
+	mtime, copied := b.later[e.Path]
+	if !copied {
+		err = b.d.ops.link(from, base, live, name)
+		if err == nil || !cannotLink(err) {
+			return err
+		}
 	}
 	fd, st, err := from.openFile(base)
 	if err != nil {
@@ -217,7 +221,10 @@ func (b *builder) linkManaged(e spec.Entry, live *dirFD, name string) error {
 	if err := b.d.copyBytes(out, live.join(name), fd, from.join(base)); err != nil {
 		return err
 	}
-	if err := b.d.ops.setMtime(live, name, st.Mtim); err != nil {
+	if !copied {
+		mtime = st.Mtim
+	}
+	if err := b.d.ops.setMtime(live, name, mtime); err != nil {
 		return err
 	}
 	if err := b.d.ops.chmod(out, live.join(name), fileMode); err != nil {

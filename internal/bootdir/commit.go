@@ -6,90 +6,102 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nbpack/nbpack/spec"
 )
 
-// Commit makes the staged generation the live tree. The stage must hold what
-// img.Entries lists, no more and no less. An error means that the visible tree
-// is as before, except for a tree of several units, whose error says so; what
-// fails after the exchange is a warning, and the next Open finishes it. t is
-// completed with what was done.
+// Commit makes the staged generation the live tree of the stage's live path; it is
+// CommitAll for one tree.
 func (s *Stage) Commit(ctx context.Context, img *Image, t *Tree) (Result, error) {
-	c, err := s.prepare(ctx, img, t)
+	t.Live = s.live
+	results, err := s.CommitAll(ctx, img, []*Tree{t})
+	if len(results) == 0 {
+		return Result{}, err
+	}
+	return results[0], err
+}
+
+// CommitAll makes the staged generation the content of several live trees, each with
+// its arrangement of it; one of them is that of the stage. The stage must hold what
+// img.Entries lists, no more and no less. An error means that what is visible is as
+// before, except where there are several units, whose error says so; what fails
+// after the exchanges is a warning (of the first result), and the next Open finishes
+// it. The trees are completed with what was done.
+func (s *Stage) CommitAll(ctx context.Context, img *Image, trees []*Tree) ([]Result, error) {
+	c, err := s.prepare(ctx, img, trees)
 	if err == nil {
 		err = c.writeJournal()
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("commit %q: %w", s.live, err)
+		return nil, fmt.Errorf("commit %q: %w", s.live, err)
 	}
 	s.keep = true
 	if err := c.place(); err != nil {
 		if c.anyLive() {
-			return c.result, withHint(fmt.Errorf("commit %q: it is partly in place: %w", s.live, err),
+			return c.results, withHint(fmt.Errorf("commit %q: it is partly in place: %w", s.live, err),
 				"run the command again: it finishes this update first")
 		}
 		if uerr := c.undo(); uerr == nil {
 			s.keep = false
 		}
-		return Result{}, fmt.Errorf("commit %q: %w", s.live, err)
+		return nil, fmt.Errorf("commit %q: %w", s.live, err)
 	}
 	c.finish()
-	*t = *c.j.Tree
-	if now, err := s.d.Tree(s.live); err == nil && now != nil && now.Digest == t.Digest {
-		*t = *now // pruning may have shortened the history
+	for i, t := range trees {
+		*t = *c.j.Parts[i].Tree
+		if now, err := s.d.Tree(t.Live); err == nil && now != nil && now.Digest == t.Digest {
+			*t = *now // pruning may have shortened the history
+		}
 	}
-	return c.result, nil
+	return c.results, nil
 }
 
 // commit is a commit under way; everything that matters is in the journal, so
 // that a later run can continue with that alone.
 type commit struct {
-	d      *Dir
-	j      *journal
-	result Result
+	d       *Dir
+	j       *journal
+	results []Result // one for each part
 }
 
 func (c *commit) warn(format string, args ...any) {
-	c.result.Warnings = append(c.result.Warnings, fmt.Sprintf(format, args...))
+	c.results[0].Warnings = append(c.results[0].Warnings, fmt.Sprintf(format, args...))
 }
 
 // prepare does all that can fail without consequences: afterwards the stage is
 // complete and durable, and the journal is written down in memory.
-func (s *Stage) prepare(ctx context.Context, img *Image, t *Tree) (*commit, error) {
+func (s *Stage) prepare(ctx context.Context, img *Image, trees []*Tree) (*commit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	hex, err := digestHex(img.Digest)
-	if err != nil {
-		return nil, err
+	if !slices.ContainsFunc(trees, func(t *Tree) bool { return t.Live == s.live }) {
+		return nil, errors.New("the tree of the stage is not among those to be committed")
 	}
 	whole := *img
+	var err error
 	if whole.Entries, err = completeEntries(img.Entries); err != nil {
 		return nil, err
 	}
 	if err := s.checkComplete(whole.Entries); err != nil {
 		return nil, err
 	}
-	if err := s.d.CheckLive(s.live); err != nil {
-		return nil, err
-	}
 	if err := s.syncDirs(s.gen); err != nil {
 		return nil, err
 	}
-	p := &plan{s: s, ctx: ctx, img: &whole, hex: hex}
-	if err := p.look(t); err != nil {
+	b, err := s.newBatch(ctx, &whole, trees)
+	if b != nil {
+		defer b.close()
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := p.buildUnits(); err != nil {
+	if err := b.buildUnits(); err != nil {
 		return nil, err
 	}
-	return p.commit()
+	return b.commit()
 }
 
 // checkComplete compares what was staged with what is to be recorded.
@@ -183,61 +195,6 @@ func (s *Stage) supportsExchange() (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// commit writes down the plan as a journal.
-func (p *plan) commit() (*commit, error) {
-	s := p.s
-	if err := s.d.ops.fsync(s.dir.fd, s.dir.path); err != nil {
-		return nil, err
-	}
-	stages, err := s.d.stateDir(stageName, false)
-	if err != nil {
-		return nil, err
-	}
-	defer stages.close()
-	if err := s.d.ops.fsync(stages.fd, stages.path); err != nil {
-		return nil, err
-	}
-	j := &journal{Version: recordVersion, ID: s.id, Generation: p.hex, AllowGap: s.d.opts.AllowGap,
-		Units: p.units, Strangers: p.strangers, Tree: p.tree, Image: p.img}
-	known, err := s.d.Image(p.img.Digest)
-	if err != nil {
-		return nil, err
-	}
-	j.Known = known != nil
-	for name, dir := range p.old {
-		j.Old = append(j.Old, managedPath{name, dir})
-	}
-	slices.SortFunc(j.Old, func(a, b managedPath) int { return strings.Compare(a.Path, b.Path) })
-	if j.Parents, err = p.missingParents(); err != nil {
-		return nil, err
-	}
-	if err := j.check(); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	return &commit{d: s.d, j: j, result: p.result}, nil
-}
-
-// missingParents lists the directories that the units need and that are not
-// there, outermost first.
-func (p *plan) missingParents() ([]string, error) {
-	var missing []string
-	for _, u := range p.units {
-		elements := strings.Split(u.Path, "/")
-		for i := 1; i < len(elements); i++ {
-			dir := path.Join(elements[:i]...)
-			_, err := p.s.d.root.statPath(dir)
-			if err == nil || slices.Contains(missing, dir) {
-				continue
-			}
-			if !isMissing(err) {
-				return nil, err
-			}
-			missing = append(missing, dir)
-		}
-	}
-	return missing, nil
 }
 
 func (c *commit) writeJournal() error {

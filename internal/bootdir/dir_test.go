@@ -122,13 +122,14 @@ func TestCheckLive(t *testing.T) {
 	d, err := View(dir)
 	must(t, err)
 	defer d.Close()
-	for _, bad := range []string{"", "/abs", "../up", "a/../b", "by-digest/x", "By-Digest", ".nbextract", "a/.hidden", ".", "fedora",
+	for _, bad := range []string{"", "/abs", "../up", "a/../b", "by-digest/x", "By-Digest", ".nbextract", "a/.hidden", "fedora",
 		"fedora/40", live + "/sub", "file/x", "file"} {
 		if err := d.CheckLive(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
-	for _, good := range []string{live, "fedora/41/amd64", "debian"} {
+	// What the flat layout takes is known with the names of an image.
+	for _, good := range []string{live, "fedora/41/amd64", "debian", FlatLive} {
 		if err := d.CheckLive(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}

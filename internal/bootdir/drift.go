@@ -12,7 +12,7 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// Drift compares a live tree with its record and image: every managed file by
+// Drift compares a live tree, and what stands beside it, with its record and image: every managed file by
 // size, modification time, change time and inode number, directories by kind,
 // links by target. A file whose content the metadata leave open is hashed, and
 // with checksum every file is. Under the lock, what proved right is recorded
@@ -53,7 +53,7 @@ func (d *Dir) Drift(ctx context.Context, t *Tree, checksum bool) ([]Problem, err
 		c.states[f.Path] = i
 	}
 	var problems []Problem
-	for _, e := range img.Entries {
+	for _, e := range t.Shown(img) {
 		what, err := c.compare(e)
 		if err == nil && what == "" {
 			what, err = c.compareGeneration(e)
@@ -64,6 +64,11 @@ func (d *Dir) Drift(ctx context.Context, t *Tree, checksum bool) ([]Problem, err
 		if what != "" {
 			problems = append(problems, Problem{e.Path, what})
 		}
+	}
+	more, err := c.compareBeside(d)
+	problems = append(problems, more...)
+	if err != nil {
+		return problems, fmt.Errorf("look at what stands beside %q: %w", t.Live, err)
 	}
 	if c.refreshed && d.lock >= 0 {
 		return problems, d.writeTree(t)
@@ -233,7 +238,7 @@ func (c *comparison) compareGeneration(e spec.Entry) (string, error) {
 	if c.generation.base == nil {
 		return GenerationGone, nil
 	}
-	st, err := c.generation.stat(e.Path)
+	st, err := c.generation.stat(SourceOf(e))
 	switch {
 	case isMissing(err), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
 		return GenerationGone, nil
@@ -246,7 +251,7 @@ func (c *comparison) compareGeneration(e spec.Entry) (string, error) {
 	if !c.checksum || recorded && c.tree.Files[i].Inode == st.Ino {
 		return "", nil
 	}
-	dir, name, err := c.generation.at(e.Path)
+	dir, name, err := c.generation.at(SourceOf(e))
 	if err != nil {
 		return "", err
 	}

@@ -5,8 +5,6 @@ package bootdir
 import (
 	"context"
 	"path"
-
-	"github.com/nbpack/nbpack/spec"
 )
 
 // finish does what is left once the new tree is visible: the old one is
@@ -29,17 +27,24 @@ func (c *commit) finishSteps() error {
 	if err := c.d.removeStage(c.j.ID); err != nil {
 		c.warn("cannot remove the stage, the next run does: %v", err)
 	}
-	if err := c.d.dropPartials(c.j.Image, c.j.Tree.Live); err != nil {
+	if err := c.dropEmptyParents(); err != nil {
 		return err
 	}
-	if err := c.refreshStates(); err != nil {
-		return err
+	for _, w := range c.j.Parts {
+		if err := c.d.dropPartials(c.j.Image, w.Tree.Live); err != nil {
+			return err
+		}
+		if err := c.refreshStates(w.Tree); err != nil {
+			return err
+		}
 	}
 	if err := c.d.writeImage(c.j.Image); err != nil {
 		return err
 	}
-	if err := c.d.writeTree(c.j.Tree); err != nil {
-		return err
+	for _, w := range c.j.Parts {
+		if err := c.d.writeTree(w.Tree); err != nil {
+			return err
+		}
 	}
 	c.d.contents = nil
 	return c.dropJournal()
@@ -48,8 +53,7 @@ func (c *commit) finishSteps() error {
 // refreshStates notes the change time that files have after the links of stage
 // and old tree are gone. Size, time and inode must still be what was proved:
 // otherwise the old state is recorded, which the next look finds wrong.
-func (c *commit) refreshStates() error {
-	t := c.j.Tree
+func (c *commit) refreshStates(t *Tree) error {
 	base, err := c.d.openManaged(t.Live)
 	if err != nil || base == nil {
 		return err
@@ -115,7 +119,14 @@ func (c *cursor) stat(p string) (*statT, error) {
 	return dir.stat(name)
 }
 
-// entry finds the entry of the new image at a path.
-func (c *commit) entry(p string) (spec.Entry, bool) {
-	return findEntry(c.j.Image.Entries, p)
+// dropEmptyParents removes the shared directories from which the last went away.
+func (c *commit) dropEmptyParents() error {
+	for _, u := range c.j.Units {
+		if u.Inode == 0 && u.beside() {
+			if err := c.d.dropParents(u.Path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -18,11 +18,11 @@ func sampleJournal() *journal {
 	tree := &Tree{Version: recordVersion, Live: "os/1/amd64", Digest: img.Digest, Mode: ModeDir, Units: []string{"os/1/amd64"},
 		History: []Generation{{Digest: img.Digest, Installed: time.Unix(1, 0).UTC()}},
 		Files:   []FileState{{Path: "efi/shim.efi", Inode: 7, Size: 3}}}
-	return &journal{Version: recordVersion, ID: "0123456789abcdef", Generation: hex, Tree: tree, Image: img,
+	return &journal{Version: journalVersion, ID: "0123456789abcdef", Generation: hex, Image: img,
 		Units: []unit{{Path: generationsName + "/" + hex, Staged: stagedGeneration, Inode: 5, Generation: true},
 			{Path: "os/1/amd64", Staged: stagedLive, Inode: 6}},
-		Parents: []string{"os", "os/1", generationsName}, Old: []managedPath{{"gone", false}},
-		Strangers: []strangerSeen{{Path: []byte("grub.cfg\xff"), Inode: 9}}}
+		Parents: []string{"os", "os/1", generationsName}, Parts: []part{{Tree: tree, Old: []managedPath{{"gone", false}},
+			Strangers: []strangerSeen{{Path: []byte("grub.cfg\xff"), Inode: 9}}}}}
 }
 
 func seeds(f *testing.F, v any) {
@@ -56,7 +56,7 @@ func FuzzJournal(f *testing.F) {
 }
 
 func FuzzTreeRecord(f *testing.F) {
-	seeds(f, sampleJournal().Tree)
+	seeds(f, sampleJournal().Parts[0].Tree)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var tree Tree
 		if decodeRecord(b, &tree, func() error { return checkTree(&tree) }) == nil && checkLiveName(tree.Live) != nil {
@@ -89,19 +89,19 @@ func TestJournalChecks(t *testing.T) {
 		"version":         func(j *journal) { j.Version++ },
 		"id":              func(j *journal) { j.ID = "../../../../../etc" },
 		"generation":      func(j *journal) { j.Generation = strings.Repeat("cd", 32) },
-		"no tree":         func(j *journal) { j.Tree = nil },
+		"no tree":         func(j *journal) { j.Parts[0].Tree = nil },
 		"no image":        func(j *journal) { j.Image = nil },
 		"unit elsewhere":  func(j *journal) { j.Units[1].Path = "os/2" },
 		"unit in state":   func(j *journal) { j.Units[1].Path = ".nbextract" },
 		"staged above":    func(j *journal) { j.Units[1].Staged = "../../x" },
 		"generation unit": func(j *journal) { j.Units[0].Path = "by-digest/../os" },
 		"parent":          func(j *journal) { j.Parents[0] = "../x" },
-		"old path":        func(j *journal) { j.Old[0].Path = "/etc" },
-		"flat sub-path":   func(j *journal) { j.Tree.Live = FlatLive },
+		"old path":        func(j *journal) { j.Parts[0].Old[0].Path = "/etc" },
+		"flat sub-path":   func(j *journal) { j.Parts[0].Tree.Live = FlatLive },
 		"entry order":     func(j *journal) { e := j.Image.Entries; e[0], e[1] = e[1], e[0] },
 		"link outside":    func(j *journal) { j.Image.Entries[1].Target = "../../x" },
 		"bad hash":        func(j *journal) { j.Image.Entries[2].SHA256 = "x" },
-		"no history":      func(j *journal) { j.Tree.History = nil },
+		"no history":      func(j *journal) { j.Parts[0].Tree.History = nil },
 	} {
 		j := sampleJournal()
 		spoil(j)

@@ -3,6 +3,8 @@ package bootdir
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/nbpack/nbpack/spec"
@@ -14,9 +16,21 @@ const generationsName = "by-digest"
 
 // Names inside a stage.
 const (
-	stagedGeneration = "gen"  // the new generation: image content only
-	stagedLive       = "live" // what is swapped in: generation and strangers
+	stagedGeneration = "gen"    // the new generation: image content only
+	stagedLive       = "live"   // what is swapped in: generation and strangers; for further trees with a number
+	stagedBeside     = "beside" // what is swapped in outside of live paths
 )
+
+// stagedTree is where the tree of a part is staged.
+func stagedTree(part int) string {
+	if part == 0 {
+		return stagedLive
+	}
+	return fmt.Sprintf("%s-%d", stagedLive, part)
+}
+
+// journalVersion is the form of journals that this package writes and reads.
+const journalVersion = 2
 
 // journal describes one commit completely: what it takes to finish it, what it
 // takes to undo it, and how to tell how far it came. It is durable before the
@@ -29,11 +43,16 @@ type journal struct {
 	AllowGap   bool     `json:"allowGap,omitempty"`
 	Units      []unit   `json:"units"`             // in the order of commit
 	Parents    []string `json:"parents,omitempty"` // directories that the commit makes, outermost first
+	Parts      []part   `json:"parts"`             // the trees that show the generation
+	Image      *Image   `json:"image"`
+}
 
-	Old       []managedPath  `json:"old,omitempty"`       // what the image before had, below the live path
-	Strangers []strangerSeen `json:"strangers,omitempty"` // that were carried into the stage
+// part is one live tree of a commit.
+type part struct {
 	Tree      *Tree          `json:"tree"`
-	Image     *Image         `json:"image"`
+	Old       []managedPath  `json:"old,omitempty"`       // what the tree had before, below the live path
+	OldBeside []string       `json:"oldBeside,omitempty"` // and outside of it
+	Strangers []strangerSeen `json:"strangers,omitempty"` // that were carried into the stage
 }
 
 // unit is one visible entry that is put in place by one rename. Inode numbers
@@ -43,8 +62,12 @@ type unit struct {
 	Staged     string `json:"staged"`               // below the stage; the old entry lies there afterwards
 	Inode      uint64 `json:"inode,omitempty"`      // of the staged entry; 0: the path is to be removed
 	Old        uint64 `json:"old,omitempty"`        // inode at the path before; 0: nothing was there
-	Generation bool   `json:"generation,omitempty"` // the generation itself, not part of the live tree
+	Generation bool   `json:"generation,omitempty"` // the generation itself, not part of a live tree
+	Part       int    `json:"part,omitempty"`       // which tree it belongs to
 }
+
+// beside tells units outside of live paths from others.
+func (u unit) beside() bool { return path.Dir(u.Staged) == stagedBeside }
 
 // managedPath is a path that belonged to the image before.
 type managedPath struct {
@@ -76,25 +99,58 @@ func decodeJournal(b []byte) (*journal, error) {
 }
 
 func (j *journal) check() error {
-	if j.Version != recordVersion {
-		return fmt.Errorf("journal has version %d, this program knows %d", j.Version, recordVersion)
+	if j.Version != journalVersion {
+		return fmt.Errorf("journal has version %d, this program knows %d", j.Version, journalVersion)
 	}
 	if !isStageID(j.ID) {
 		return fmt.Errorf("bad stage id %q", j.ID)
 	}
-	if j.Tree == nil || j.Image == nil {
-		return errors.New("tree or image is missing")
-	}
-	if err := checkTree(j.Tree); err != nil {
-		return fmt.Errorf("tree: %w", err)
+	if len(j.Parts) == 0 || j.Image == nil {
+		return errors.New("trees or image are missing")
 	}
 	if err := checkImage(j.Image); err != nil {
 		return fmt.Errorf("image: %w", err)
 	}
-	if hex, err := digestHex(j.Image.Digest); err != nil || hex != j.Generation || j.Tree.Digest != j.Image.Digest {
-		return errors.New("tree, image and generation do not agree")
+	if hex, err := digestHex(j.Image.Digest); err != nil || hex != j.Generation {
+		return errors.New("image and generation do not agree")
+	}
+	for i := range j.Parts {
+		if err := j.Parts[i].check(j.Image); err != nil {
+			return fmt.Errorf("tree: %w", err)
+		}
 	}
 	return j.checkPaths()
+}
+
+func (w *part) check(img *Image) error {
+	if w.Tree == nil {
+		return errors.New("is missing")
+	}
+	if err := checkTree(w.Tree); err != nil {
+		return err
+	}
+	if w.Tree.Digest != img.Digest {
+		return errors.New("it is of another image")
+	}
+	if err := w.Tree.Arrangement.fits(img); err != nil {
+		return err
+	}
+	for _, m := range w.Old {
+		if err := spec.CheckPath(m.Path); err != nil {
+			return fmt.Errorf("before: %w", err)
+		}
+	}
+	for _, p := range w.OldBeside {
+		if err := checkLiveName(p); err != nil {
+			return fmt.Errorf("before: %w", err)
+		}
+	}
+	return nil
+}
+
+// hasBeside tells whether a path may be a unit outside the live path of the tree.
+func (w *part) hasBeside(p string) bool {
+	return slices.Contains(w.OldBeside, p) || slices.ContainsFunc(w.Tree.Beside(), func(e spec.Entry) bool { return e.Path == p })
 }
 
 // isStageID tells the names of stages from others: eight digits for the live
@@ -112,11 +168,6 @@ func (j *journal) checkPaths() error {
 			return fmt.Errorf("bad parent %q", p)
 		}
 	}
-	for _, m := range j.Old {
-		if err := spec.CheckPath(m.Path); err != nil {
-			return fmt.Errorf("old tree: %w", err)
-		}
-	}
 	return nil
 }
 
@@ -128,14 +179,26 @@ func (u unit) check(j *journal) error {
 		}
 		return nil
 	}
-	staged := stagedLive
-	if j.Tree.Live == FlatLive {
+	if u.Part < 0 || u.Part >= len(j.Parts) {
+		return fmt.Errorf("unit %q belongs to no tree", u.Path)
+	}
+	w := &j.Parts[u.Part]
+	staged := stagedTree(u.Part)
+	switch {
+	case u.beside():
+		if !w.hasBeside(u.Path) {
+			return fmt.Errorf("unit %q does not stand beside the tree %q", u.Path, w.Tree.Live)
+		}
+		if n := path.Base(u.Staged); strings.Trim(n, "0123456789") == "" {
+			staged = stagedBeside + "/" + n
+		}
+	case w.Tree.Live == FlatLive:
 		staged += "/" + u.Path
 		if strings.Contains(u.Path, "/") {
 			return fmt.Errorf("bad unit %q of a flat tree", u.Path)
 		}
-	} else if u.Path != j.Tree.Live {
-		return fmt.Errorf("unit %q is not the tree %q", u.Path, j.Tree.Live)
+	case u.Path != w.Tree.Live:
+		return fmt.Errorf("unit %q is not the tree %q", u.Path, w.Tree.Live)
 	}
 	if spec.CheckPath(u.Path) != nil || u.Staged != staged {
 		return fmt.Errorf("bad unit %q, staged as %q", u.Path, u.Staged)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,9 +31,13 @@ func (d *Dir) CheckLive(live string) error {
 			return err
 		}
 		for _, t := range trees {
-			if t.Live != live && (isInside(t.Live, live) || isInside(live, t.Live)) {
-				return liveRefusal(live, "choose another --layout, or another boot directory",
-					"lies inside the boot tree %q or around it", t.Live)
+			// The flat layout has only the names at the top that its image has, which
+			// checkClaims compares when they are known.
+			if t.Live == FlatLive || live == FlatLive || t.Live == live {
+				continue
+			}
+			if isInside(t.Live, live) || isInside(live, t.Live) {
+				return claimRefusal(live, t.Live)
 			}
 		}
 	}
@@ -45,6 +50,40 @@ func (d *Dir) CheckLive(live string) error {
 // isInside tells whether path a is b or lies below it.
 func isInside(a, b string) bool {
 	return b == FlatLive || a == b || strings.HasPrefix(a, b+"/")
+}
+
+func claimRefusal(p, other string) error {
+	return liveRefusal(p, "choose another --layout, or another boot directory", "lies inside the boot tree %q or around it", other)
+}
+
+// checkClaims refuses to put something where another recorded tree has something,
+// inside it or around it. Trees of the same batch are in but.
+func (d *Dir) checkClaims(units []string, but ...string) error {
+	trees, err := d.Trees()
+	if err != nil {
+		return err
+	}
+	for _, t := range trees {
+		if slices.Contains(but, t.Live) {
+			continue
+		}
+		if err := disjoint(units, t.Units, t.Live); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disjoint compares the units of two trees.
+func disjoint(units, others []string, name string) error {
+	for _, u := range units {
+		for _, o := range others {
+			if isInside(u, o) || isInside(o, u) {
+				return claimRefusal(u, name)
+			}
+		}
+	}
+	return nil
 }
 
 func liveRefusal(path, advice, format string, args ...any) error {

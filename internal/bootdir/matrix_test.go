@@ -97,7 +97,7 @@ func (s scenario) cutOff(t *testing.T, dir string, o outcome, f fault, n int) {
 // TestCrashMatrix cuts every scenario off at every file-changing step, by a
 // kill, by a full disk and by an I/O error.
 func TestCrashMatrix(t *testing.T) {
-	for _, s := range scenarios() {
+	for _, s := range append(scenarios(), severalScenarios()...) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			base := quickDir(t)

@@ -190,8 +190,17 @@ func (d *Dir) salvageFiles(id string) error {
 	}
 	defer stage.close()
 	// Its names are links of the same files.
-	if err := d.removeAll(stage, stagedLive); err != nil && !isMissing(err) {
+	names, err := stage.names()
+	if err != nil {
 		return err
+	}
+	for _, name := range names {
+		if name == stagedGeneration {
+			continue
+		}
+		if err := d.removeAll(stage, name); err != nil {
+			return err
+		}
 	}
 	gen, err := stage.open(stagedGeneration)
 	if err != nil {

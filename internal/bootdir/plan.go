@@ -3,10 +3,9 @@
 package bootdir
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"path"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,55 +15,53 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// plan collects what a commit will do, from a first look at the present tree.
-type plan struct {
-	s   *Stage
-	ctx context.Context
-	img *Image
-	hex string
-
-	tree      *Tree
-	old       map[string]bool // managed paths before; true for directories
-	exchange  bool
-	units     []unit
-	strangers []strangerSeen
-	states    map[string]FileState
-	result    Result
-}
-
-// look reads the records, settles the mode and counts what will change.
+// look reads the records and settles the mode.
 func (p *plan) look(t *Tree) error {
 	d := p.s.d
-	cur, err := d.Tree(p.s.live)
+	if err := d.CheckLive(t.Live); err != nil {
+		return err
+	}
+	cur, err := d.Tree(t.Live)
 	if err != nil {
 		return err
 	}
 	if p.old, err = d.managedPaths(cur); err != nil {
 		return err
 	}
-	if p.exchange, err = p.s.supportsExchange(); err != nil {
-		return err
-	}
+	p.oldBeside = besideOf(cur)
 	tree := *t
-	tree.Version, tree.Live, tree.Digest = recordVersion, p.s.live, p.img.Digest
+	tree.Version, tree.Digest = recordVersion, p.img.Digest
 	tree.History = nextHistory(cur, p.img.Digest, d.opts.Now())
+	tree.Files, tree.Units = nil, nil
 	if tree.Mode == "" {
 		tree.Mode = ModeDir
 	}
 	if tree.Mode != ModeDir && tree.Mode != ModeLink {
 		return fmt.Errorf("unknown mode %q", tree.Mode)
 	}
-	p.tree, p.states = &tree, map[string]FileState{}
-	if err := p.settleMode(); err != nil {
+	if tree.Arrangement, err = t.Arrangement.complete(); err != nil {
 		return err
 	}
-	return p.count()
+	if err := errors.Join(checkArrangement(t.Live, tree.Arrangement), tree.Arrangement.fits(p.img)); err != nil {
+		return err
+	}
+	p.tree, p.entries = &tree, tree.Shown(p.img)
+	if p.standing, err = d.openManaged(t.Live); err != nil {
+		return err
+	}
+	return p.settleMode()
 }
 
 // settleMode turns a directory into a link where the file system cannot
 // exchange, unless a real directory is there already.
 func (p *plan) settleMode() error {
 	t := p.tree
+	if t.Arrangement != nil {
+		if t.Mode == ModeLink {
+			return withHint(errors.New("a layout that renames files or leaves some out has no link mode"), "use --live dir, or another --layout")
+		}
+		return nil // nothing else could show it
+	}
 	if t.Live == FlatLive {
 		if t.Mode == ModeLink {
 			return withHint(errors.New("the flat layout has no link mode"), "use --live dir, or a layout with a directory")
@@ -86,7 +83,7 @@ func (p *plan) settleMode() error {
 	return nil
 }
 
-// managedPaths gives the paths that the recorded image of a tree has.
+// managedPaths gives the paths that a tree has below its live path, as recorded.
 func (d *Dir) managedPaths(t *Tree) (map[string]bool, error) {
 	if t == nil {
 		return nil, nil
@@ -99,7 +96,7 @@ func (d *Dir) managedPaths(t *Tree) (map[string]bool, error) {
 		return nil, withHint(fmt.Errorf("the facts of %s, which %q holds, are missing", t.Digest, t.Live), damagedHint)
 	}
 	paths := map[string]bool{}
-	for _, e := range img.Entries {
+	for _, e := range t.Shown(img) {
 		paths[e.Path] = e.Type == spec.TypeDir
 	}
 	return paths, nil
@@ -127,18 +124,69 @@ func nextHistory(cur *Tree, digest string, now time.Time) []Generation {
 	return next
 }
 
-// count compares the staged files with those that are live, by inode.
-func (p *plan) count() error {
-	for _, e := range p.img.Entries {
+// replaced looks at what the tree has at a path now; nil for nothing.
+func (p *plan) replaced(rel string) (*unix.Stat_t, error) {
+	if p.standing == nil {
+		return nil, nil
+	}
+	st, err := p.standing.statPath(rel)
+	if isMissing(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, nil
+	}
+	return st, err
+}
+
+// settleTimes keeps the rule that what appears at a path is younger than what it
+// replaces. The stage did that for the paths of the image; under other names, or in
+// another tree, the same file may replace a younger one. A file that nobody sees yet
+// gets a new time, for another one a copy is made.
+func (p *plan) settleTimes() error {
+	if p.tree.Arrangement == nil && p.tree.Live == p.s.live {
+		return nil
+	}
+	for _, e := range p.entries {
 		if e.Type != spec.TypeFile {
 			continue
 		}
-		st, err := p.s.gen.statPath(e.Path)
+		old, err := p.replaced(e.Path)
 		if err != nil {
 			return err
 		}
+		from, name, err := p.s.gen.parent(SourceOf(e))
+		if err != nil {
+			return err
+		}
+		if err = p.settleTime(e, old, from, name); err != nil {
+			from.close()
+			return err
+		}
+		from.close()
+	}
+	return nil
+}
+
+func (p *plan) settleTime(e spec.Entry, old *unix.Stat_t, from *dirFD, name string) error {
+	st, err := from.stat(name)
+	if err != nil || old == nil || sameInode(old, st) || st.Mtim.Nano() >= old.Mtim.Nano()+1e9 {
+		return err
+	}
+	next := unix.NsecToTimespec(max(p.s.d.opts.Now().UnixNano(), old.Mtim.Nano()+1e9))
+	if st.Nlink == 1 {
+		return p.s.d.ops.setMtime(from, name, next)
+	}
+	p.later[e.Path] = next
+	return nil
+}
+
+// count compares the staged files with those that are live, by inode.
+func (p *plan) count() error {
+	for _, e := range p.entries {
+		if e.Type != spec.TypeFile {
+			continue
+		}
+		st := p.files[SourceOf(e)]
 		p.states[e.Path] = stateOf(e.Path, st)
-		if old, err := p.s.replaced(e.Path); err != nil {
+		if old, err := p.replaced(e.Path); err != nil {
 			return err
 		} else if old != nil && sameInode(old, st) {
 			p.result.Kept++
@@ -149,10 +197,12 @@ func (p *plan) count() error {
 	return nil
 }
 
-// buildUnits stages what is swapped in and lists the swaps.
-func (p *plan) buildUnits() error {
-	if err := p.generationUnit(); err != nil {
-		return err
+// treeUnit stages what is swapped in at the live path.
+func (p *plan) treeUnit() error {
+	if p.moved {
+		if live, err := p.s.d.linkedNow(p.tree.Live); err == nil && live == p.hex {
+			p.result.Changed = true // the live link shows the repaired generation
+		}
 	}
 	var err error
 	switch {
@@ -166,56 +216,10 @@ func (p *plan) buildUnits() error {
 	if err != nil {
 		return err
 	}
-	for _, e := range p.img.Entries {
+	for _, e := range p.entries {
 		if e.Type == spec.TypeFile {
 			p.tree.Files = append(p.tree.Files, p.states[e.Path])
 		}
-	}
-	return nil
-}
-
-// generationUnit decides about by-digest: a generation that consists of the
-// very inodes that were staged is good and stays.
-func (p *plan) generationUnit() error {
-	p.tree.Files, p.tree.Units = nil, nil
-	st, err := p.s.gen.self()
-	if err != nil {
-		return err
-	}
-	u := unit{Path: path.Join(generationsName, p.hex), Staged: stagedGeneration, Inode: st.Ino, Generation: true}
-	root, err := p.s.d.root.self()
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{generationsName, u.Path} {
-		st, err := p.s.d.root.statPath(name)
-		if isMissing(err) {
-			p.units = append(p.units, u)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !isDir(st) || st.Dev != root.Dev {
-			return liveRefusal(name, "nbextract keeps its generations there; move away what has the name",
-				"is not a directory of this file system")
-		}
-		if name == u.Path {
-			u.Old = st.Ino
-		}
-	}
-	have, err := p.s.d.root.open(u.Path)
-	if err != nil {
-		return err
-	}
-	defer have.close()
-	same, err := p.sameTree(have, ".", true)
-	if err != nil || same {
-		return err
-	}
-	p.units = append(p.units, u)
-	if live, err := p.s.d.linkedNow(p.s.live); err == nil && live == p.hex {
-		p.result.Changed = true // the live link shows the repaired generation
 	}
 	return nil
 }
@@ -232,85 +236,37 @@ func (d *Dir) linkedNow(live string) (string, error) {
 	return d.linkedGeneration(live)
 }
 
-// sameTree tells whether the entries below top are in dir as they were staged:
-// the same inodes, links and directories. With exact, nothing else may be
-// there.
-func (p *plan) sameTree(dir *dirFD, top string, exact bool) (bool, error) {
-	counts := map[string]int{}
-	for _, e := range p.img.Entries {
-		if top != "." && e.Path != top && !strings.HasPrefix(e.Path, top+"/") {
-			continue
-		}
-		counts[path.Dir(e.Path)]++
-		if same, err := p.sameEntry(dir, e); err != nil || !same {
-			return false, err
+// same tells whether the tree shows the entries below top already. A file that needs
+// a time of its own is not the one that is there.
+func (p *plan) same(dir *dirFD, top string) (bool, error) {
+	for rel := range p.later {
+		if top == "." || rel == top || strings.HasPrefix(rel, top+"/") {
+			return false, nil
 		}
 	}
-	if !exact {
-		return true, nil
-	}
-	for _, rel := range p.dirsOf() {
-		sub, err := dir.open(rel)
-		if err != nil {
-			return false, err
-		}
-		names, err := sub.names()
-		sub.close()
-		if err != nil || len(names) != counts[rel] {
-			return false, err
-		}
-	}
-	return true, nil
+	return p.sameTree(dir, p.entries, top, false)
 }
 
-func (p *plan) dirsOf() []string {
-	dirs := []string{"."}
-	for _, e := range p.img.Entries {
-		if e.Type == spec.TypeDir {
-			dirs = append(dirs, e.Path)
-		}
-	}
-	return dirs
-}
-
-func (p *plan) sameEntry(dir *dirFD, e spec.Entry) (bool, error) {
-	st, err := dir.statPath(e.Path)
-	if isMissing(err) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	switch e.Type {
-	case spec.TypeDir:
-		return isDir(st), nil
-	case spec.TypeFile:
-		return st.Ino == p.states[e.Path].Inode && perm(st) == fileMode, nil
-	}
-	if !isType(st, unix.S_IFLNK) {
-		return false, nil
-	}
-	up, name, err := dir.parent(e.Path)
-	if err != nil {
-		return false, err
-	}
-	defer up.close()
-	target, err := up.readlink(name)
-	return target == e.Target, err
-}
-
-// stale tells whether the image before had something below top that the new
-// one lacks.
+// stale tells whether the tree had something below top that it is not to have.
 func (p *plan) stale(top string) bool {
 	for name := range p.old {
 		if top != "." && name != top && !strings.HasPrefix(name, top+"/") {
 			continue
 		}
-		if _, found := slices.BinarySearchFunc(p.img.Entries, name, func(e spec.Entry, n string) int {
-			return strings.Compare(e.Path, n)
-		}); !found {
+		if _, found := findEntry(p.entries, name); !found {
 			return true
 		}
 	}
 	return false
+}
+
+// journalled is what the journal says of the tree.
+func (p *plan) journalled() part {
+	w := part{Tree: p.tree, Strangers: p.strangers}
+	for name, dir := range p.old {
+		w.Old = append(w.Old, managedPath{name, dir})
+	}
+	slices.SortFunc(w.Old, func(a, b managedPath) int { return strings.Compare(a.Path, b.Path) })
+	w.OldBeside = slices.Sorted(maps.Keys(p.oldBeside))
+	return w
 }

@@ -203,7 +203,7 @@ func (d *Dir) loadTree(name string) (*Tree, error) {
 
 // UpdateTree replaces the record of a tree that is live already, for facts
 // that change without a commit: what the reference names, the pin. What
-// describes the tree on disk (Mode, Digest, Units, Files, History) is kept as
+// describes the tree on disk (Mode, Arrangement, Digest, Units, Files, History) is kept as
 // recorded.
 func (d *Dir) UpdateTree(t *Tree) error {
 	if err := d.needLock(); err != nil {
@@ -217,7 +217,7 @@ func (d *Dir) UpdateTree(t *Tree) error {
 		return fmt.Errorf("update record of %q: there is none", t.Live)
 	}
 	next := *t
-	next.Version, next.Mode, next.Digest = cur.Version, cur.Mode, cur.Digest
+	next.Version, next.Mode, next.Arrangement, next.Digest = cur.Version, cur.Mode, cur.Arrangement, cur.Digest
 	next.Units, next.Files, next.History = cur.Units, cur.Files, cur.History
 	return d.writeTree(&next)
 }

@@ -47,9 +47,16 @@ func (d *Dir) retirement(t *Tree) (*retirement, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &retirement{d: d, live: t.Live, managed: managed, tops: []string{t.Live}}
+	r := &retirement{d: d, live: t.Live, managed: managed}
+	for _, e := range t.Beside() {
+		// They lead into the tree, so they go before it.
+		r.tops = append(r.tops, e.Path)
+		managed[besideKey(e.Path)] = false
+	}
 	if t.Live == FlatLive {
 		r.tops = topsOf(managed)
+	} else {
+		r.tops = append(r.tops, t.Live)
 	}
 	return r, nil
 }
@@ -69,7 +76,7 @@ func topsOf(paths map[string]bool) []string {
 type retirement struct {
 	d       *Dir
 	live    string
-	managed map[string]bool // true for directories
+	managed map[string]bool // by path below the live path, or besideKey; true for directories
 	tops    []string        // paths that go by one rename each
 }
 
@@ -81,7 +88,10 @@ func (r *retirement) inTree(p string) string {
 	if p == r.live {
 		return "."
 	}
-	return strings.TrimPrefix(p, r.live+"/")
+	if below, ok := strings.CutPrefix(p, r.live+"/"); ok {
+		return below
+	}
+	return besideKey(p)
 }
 
 func (r *retirement) run() error {
@@ -107,7 +117,12 @@ func (r *retirement) run() error {
 	if err := r.d.ops.rmdir(r.d.state, keptName); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
-	return r.dropParents()
+	for _, top := range r.tops {
+		if err := r.d.dropParents(top); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // retiredPrefix starts the names, below "kept", of what was taken out and is not
@@ -296,17 +311,17 @@ func (r *retirement) empty(at *dirFD, name, p string) error {
 	return nil
 }
 
-// dropParents removes the directories above the live path that are empty now.
-func (r *retirement) dropParents() error {
-	for dir := path.Dir(r.live); dir != "."; dir = path.Dir(dir) {
-		up, name, err := r.d.root.parent(dir)
+// dropParents removes the directories above a path that are empty now.
+func (d *Dir) dropParents(p string) error {
+	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+		up, name, err := d.root.parent(dir)
 		if isMissing(err) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		err = r.d.ops.rmdir(up, name)
+		err = d.ops.rmdir(up, name)
 		up.close()
 		switch {
 		case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):

@@ -51,17 +51,17 @@ func (d *Dir) indexTree(index contentIndex, t *Tree) error {
 		if err != nil {
 			return err
 		}
-		roots := []string{path.Join(generationsName, hex)}
-		if g.Digest == t.Digest && t.Mode == ModeDir {
-			roots = append(roots, t.Live)
+		add := func(root string, entries []spec.Entry) {
+			for _, e := range entries {
+				if e.Type == spec.TypeFile {
+					index[e.SHA256] = append(index[e.SHA256], path.Join(root, e.Path))
+				}
+			}
 		}
-		for _, e := range img.Entries {
-			if e.Type != spec.TypeFile {
-				continue
-			}
-			for _, root := range roots {
-				index[e.SHA256] = append(index[e.SHA256], path.Join(root, e.Path))
-			}
+		add(path.Join(generationsName, hex), img.Entries)
+		if g.Digest == t.Digest && t.Mode == ModeDir {
+			add(t.Live, t.Shown(img))
+			add(".", t.Beside())
 		}
 	}
 	return nil

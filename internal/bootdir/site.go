@@ -12,25 +12,53 @@ import (
 )
 
 // CheckSite looks for files of the site that are in the way of what an image
-// will bring to a live path, before anything is fetched for it. Sizes are not
-// needed; entries that are not known yet are looked at again by Commit. The
+// will bring to a live path, and beside it, before anything is fetched for it. Sizes
+// are not needed; entries that are not known yet are looked at again by Commit. The
 // error is a *spec.Refusal.
-func (d *Dir) CheckSite(live string, entries []spec.Entry) error {
+func (d *Dir) CheckSite(live string, entries []spec.Entry, beside ...spec.Entry) error {
 	if d.root == nil {
 		return nil
-	}
-	st, err := d.root.statPath(live)
-	if isMissing(err) || err == nil && !isDir(st) {
-		return nil // nothing there, or a link, which holds nothing of the site's
-	}
-	if err != nil {
-		return err
 	}
 	cur, err := d.Tree(live)
 	if err != nil {
 		return err
 	}
 	managed, err := d.managedPaths(cur)
+	if err != nil {
+		return err
+	}
+	if err := d.checkSiteBelow(live, entries, managed); err != nil {
+		return err
+	}
+	units := []string{}
+	for _, e := range beside {
+		units = append(units, e.Path)
+	}
+	if err := d.checkClaims(units, live); err != nil {
+		return err
+	}
+	return d.checkSiteBelow(FlatLive, beside, besideOf(cur))
+}
+
+// besideOf gives the paths that a recorded tree has beside itself.
+func besideOf(t *Tree) map[string]bool {
+	managed := map[string]bool{}
+	if t != nil {
+		for _, e := range t.Beside() {
+			managed[e.Path] = false
+		}
+	}
+	return managed
+}
+
+func (d *Dir) checkSiteBelow(live string, entries []spec.Entry, managed map[string]bool) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	st, err := d.root.statPath(live)
+	if isMissing(err) || err == nil && !isDir(st) {
+		return nil // nothing there, or a link, which holds nothing of the site's
+	}
 	if err != nil {
 		return err
 	}

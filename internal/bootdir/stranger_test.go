@@ -81,7 +81,7 @@ func TestLateClashIsKeptAside(t *testing.T) {
 	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], `"fedora/40/amd64/new"`) {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
-	kept, err := filepath.Glob(filepath.Join(dir, stateName, keptName, "*", "new"))
+	kept, err := filepath.Glob(filepath.Join(dir, stateName, keptName, "*", live, "new"))
 	must(t, err)
 	if len(kept) != 1 || readAll(t, kept[0]) != "the site's" {
 		t.Errorf("kept: %q", kept)
@@ -100,7 +100,7 @@ func TestLateStrangerInADirectoryThatBecameAFile(t *testing.T) {
 	if err != nil || len(r.Warnings) != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
-	kept, _ := filepath.Glob(filepath.Join(dir, stateName, keptName, "*", "x", "late"))
+	kept, _ := filepath.Glob(filepath.Join(dir, stateName, keptName, "*", live, "x", "late"))
 	if len(kept) != 1 || readAll(t, kept[0]) != "late" || readAll(t, at+"/x") != "1" || readAll(t, at+"/y/f") != "2" {
 		t.Errorf("kept %q", kept)
 	}

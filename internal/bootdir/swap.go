@@ -250,19 +250,19 @@ func (d *Dir) recover() error {
 	}
 	d.pending = true
 	if !c.anyLive() {
-		d.opts.Log("an update of %q was cut off before it became visible; it is undone", c.j.Tree.Live)
+		d.opts.Log("an update of %q was cut off before it became visible; it is undone", c.j.Parts[0].Tree.Live)
 		return c.undo()
 	}
-	d.opts.Log("an update of %q was cut off; it is finished now", c.j.Tree.Live)
+	d.opts.Log("an update of %q was cut off; it is finished now", c.j.Parts[0].Tree.Live)
 	for i := range c.j.Units {
 		if err := c.resume(i); err != nil {
 			return err
 		}
 	}
 	if c.finish(); d.pending {
-		return fmt.Errorf("finish the update of %q: %v", c.j.Tree.Live, c.result.Warnings)
+		return fmt.Errorf("finish the update of %q: %v", c.j.Parts[0].Tree.Live, c.results[0].Warnings)
 	}
-	for _, w := range c.result.Warnings {
+	for _, w := range c.results[0].Warnings {
 		d.opts.Log("%s", w)
 	}
 	return nil
@@ -306,5 +306,5 @@ func (d *Dir) readJournal() (*commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &commit{d: d, j: &j}, nil
+	return &commit{d: d, j: &j, results: make([]Result, len(j.Parts))}, nil
 }

@@ -66,29 +66,30 @@ type ChunkList struct {
 }
 
 // Tree is the record of one live tree. The caller fills the upper part; Commit
-// fills Version, Live, Digest, Units, Files and History, and sets Mode to what
+// fills Version, Digest, Units, Files and History, and Live where it is empty, and sets Mode to what
 // it really made.
 type Tree struct {
-	Reference string            `json:"reference"`          // as the user named it
-	Scheme    string            `json:"scheme,omitempty"`   // "https", "http", "" for local sources
-	Layout    string            `json:"layout,omitempty"`   // template or preset
-	Set       map[string]string `json:"set,omitempty"`      // labels set by the user
-	Selection Selection         `json:"selection"`          // what was asked for
-	TagDigest string            `json:"tagDigest"`          // what the reference named: index or manifest
-	Platform  string            `json:"platform,omitempty"` // that was chosen
-	Policy    string            `json:"policy,omitempty"`   // under which it was verified
-	Evidence  json.RawMessage   `json:"evidence,omitempty"` // what was verified under it
-	Created   *time.Time        `json:"created,omitempty"`  // of the image, to see downgrades
-	Pinned    bool              `json:"pinned,omitempty"`   // by rollback, until unpin
-	Catalog   string            `json:"catalog,omitempty"`  // that asked for the tree; empty for a pull
-	Release   string            `json:"release,omitempty"`  // which entry of a catalog index it is
-	Keep      int               `json:"keep,omitempty"`     // generations to keep of this tree; 0: as Options say
-	Mode      LiveMode          `json:"mode"`               // wanted before Commit, real after it
+	Reference   string            `json:"reference"`             // as the user named it
+	Scheme      string            `json:"scheme,omitempty"`      // "https", "http", "" for local sources
+	Layout      string            `json:"layout,omitempty"`      // template or preset
+	Set         map[string]string `json:"set,omitempty"`         // labels set by the user
+	Selection   Selection         `json:"selection"`             // what was asked for
+	TagDigest   string            `json:"tagDigest"`             // what the reference named: index or manifest
+	Platform    string            `json:"platform,omitempty"`    // that was chosen
+	Policy      string            `json:"policy,omitempty"`      // under which it was verified
+	Evidence    json.RawMessage   `json:"evidence,omitempty"`    // what was verified under it
+	Created     *time.Time        `json:"created,omitempty"`     // of the image, to see downgrades
+	Pinned      bool              `json:"pinned,omitempty"`      // by rollback, until unpin
+	Catalog     string            `json:"catalog,omitempty"`     // that asked for the tree; empty for a pull
+	Release     string            `json:"release,omitempty"`     // which entry of a catalog index it is
+	Keep        int               `json:"keep,omitempty"`        // generations to keep of this tree; 0: as Options say
+	Mode        LiveMode          `json:"mode"`                  // wanted before Commit, real after it
+	Arrangement *Arrangement      `json:"arrangement,omitempty"` // what the tree shows; nil: the image as it is
 
 	Version int          `json:"version"`         // of the record's form
 	Live    string       `json:"live"`            // slash path below the boot directory, FlatLive for flat
 	Digest  string       `json:"digest"`          // of the manifest that is live
-	Units   []string     `json:"units"`           // paths below the boot directory that commit by one rename each
+	Units   []string     `json:"units"`           // paths below the boot directory that are put in place by one rename each
 	Files   []FileState  `json:"files,omitempty"` // of the managed regular files, by path
 	History []Generation `json:"history"`         // newest first; the first is the live one
 }

@@ -17,14 +17,14 @@ func (p *plan) builder() (*builder, error) {
 		return nil, err
 	}
 	return &builder{ctx: p.ctx, d: p.s.d, s: p.s, dev: root.Dev, old: p.old,
-		children: childrenOf(p.img.Entries), states: p.states}, nil
+		children: childrenOf(p.entries), states: p.states, later: p.later}, nil
 }
 
 // dirUnit stages a real directory as the one unit of the tree. A tree that
 // already consists of the staged inodes is left alone.
 func (p *plan) dirUnit() error {
 	p.tree.Units = []string{p.tree.Live}
-	u := unit{Path: p.tree.Live, Staged: stagedLive}
+	u := unit{Path: p.tree.Live, Staged: stagedTree(p.part), Part: p.part}
 	var old *dirFD
 	st, err := p.s.d.root.statPath(p.tree.Live)
 	if err != nil && !isMissing(err) {
@@ -38,7 +38,7 @@ func (p *plan) dirUnit() error {
 			return err
 		}
 		defer old.close()
-		if same, err := p.sameTree(old, ".", false); err != nil || same && !p.stale(".") {
+		if same, err := p.same(old, "."); err != nil || same && !p.stale(".") {
 			return err
 		}
 	}
@@ -46,7 +46,7 @@ func (p *plan) dirUnit() error {
 	if err != nil {
 		return err
 	}
-	if err := b.fillDir(".", old, p.s.dir, stagedLive); err != nil {
+	if err := b.fillDir(".", old, p.s.dir, u.Staged); err != nil {
 		return err
 	}
 	p.strangers = b.strangers
@@ -75,7 +75,7 @@ func (p *plan) linkUnit() error {
 	} else if err != nil && !isMissing(err) {
 		return err
 	}
-	u := unit{Path: p.tree.Live, Staged: stagedLive}
+	u := unit{Path: p.tree.Live, Staged: stagedTree(p.part), Part: p.part}
 	st, err := p.s.d.root.statPath(p.tree.Live)
 	if err != nil && !isMissing(err) {
 		return err
@@ -88,7 +88,7 @@ func (p *plan) linkUnit() error {
 			return err
 		}
 	}
-	if err := p.s.d.ops.symlink(target, p.s.dir, stagedLive); err != nil {
+	if err := p.s.d.ops.symlink(target, p.s.dir, u.Staged); err != nil {
 		return err
 	}
 	return p.addUnit(u)
@@ -133,17 +133,17 @@ func (p *plan) flatUnits() error {
 	}
 	for _, e := range b.children["."] {
 		b.oldTops[e.Path] = true
-		same, err := p.sameTree(p.s.d.root, e.Path, false)
+		same, err := p.same(p.s.d.root, e.Path)
 		if err != nil {
 			return err
 		}
 		b.skip[e.Path] = same && !p.stale(e.Path)
 	}
-	if err := b.fillFlat(); err != nil {
+	if err := b.fillFlat(stagedTree(p.part)); err != nil {
 		return err
 	}
 	p.strangers = b.strangers
-	for _, name := range flatOrder(b.oldTops, p.img.Entries) {
+	for _, name := range flatOrder(b.oldTops, p.entries) {
 		if err := p.flatUnit(name, b); err != nil {
 			return err
 		}
@@ -153,11 +153,11 @@ func (p *plan) flatUnits() error {
 
 // fillFlat makes the directory that holds the units until they are swapped in.
 // The boot directory itself is not replaced, so nothing is taken from it.
-func (b *builder) fillFlat() error {
-	if err := b.d.ops.mkdir(b.s.dir, stagedLive, 0o700); err != nil {
+func (b *builder) fillFlat(name string) error {
+	if err := b.d.ops.mkdir(b.s.dir, name, 0o700); err != nil {
 		return err
 	}
-	live, err := b.s.dir.open(stagedLive)
+	live, err := b.s.dir.open(name)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (p *plan) flatUnit(name string, b *builder) error {
 	if b.skip[name] {
 		return nil
 	}
-	u := unit{Path: name, Staged: path.Join(stagedLive, name)}
+	u := unit{Path: name, Staged: path.Join(stagedTree(p.part), name), Part: p.part}
 	st, err := p.s.d.root.stat(name)
 	if err != nil && !isMissing(err) {
 		return err
