@@ -126,6 +126,11 @@ func findEntry(entries []spec.Entry, p string) (spec.Entry, bool) {
 	return entries[i], true
 }
 
+// isInside tells whether path a is b or lies below it.
+func isInside(a, b string) bool {
+	return b == FlatLive || a == b || strings.HasPrefix(a, b+"/")
+}
+
 // above lists the directories above a path, the outermost first.
 func above(p string) []string {
 	var dirs []string

@@ -47,11 +47,6 @@ func (d *Dir) CheckLive(live string) error {
 	return d.checkLiveOnDisk(live)
 }
 
-// isInside tells whether path a is b or lies below it.
-func isInside(a, b string) bool {
-	return b == FlatLive || a == b || strings.HasPrefix(a, b+"/")
-}
-
 func claimRefusal(p, other string) error {
 	return liveRefusal(p, "choose another --layout, or another boot directory", "lies inside the boot tree %q or around it", other)
 }

@@ -63,7 +63,7 @@ func (d *Dir) Holds(string) bool { return false }
 func (d *Dir) CheckLive(string) error { return errPlatform }
 
 // CheckSite refuses on this system.
-func (d *Dir) CheckSite(string, []spec.Entry) error { return errPlatform }
+func (d *Dir) CheckSite(string, []spec.Entry, ...spec.Entry) error { return errPlatform }
 
 // Space refuses on this system.
 func (d *Dir) Space(int64, int64) error { return errPlatform }
@@ -151,6 +151,9 @@ func (s *Stage) Mkdir(string) error { return errPlatform }
 
 // Symlink refuses on this system.
 func (s *Stage) Symlink(string, string) error { return errPlatform }
+
+// CommitAll refuses on this system.
+func (s *Stage) CommitAll(context.Context, *Image, []*Tree) ([]Result, error) { return nil, errPlatform }
 
 // Commit refuses on this system.
 func (s *Stage) Commit(context.Context, *Image, *Tree) (Result, error) {
