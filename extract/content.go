@@ -3,22 +3,39 @@ package extract
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"hash"
 	"io"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
 
+// copyBuffer is how many bytes go to the disk at once.
+const copyBuffer = 256 << 10
+
 // write stages the content of one file and completes e with its sha256 and
-// size. want is what is promised, or empty while that is not known.
+// size. want is what is promised, or empty while that is not known. What is
+// promised is not digested on the way: the stage proves it as it reads back what
+// it has written.
 func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 	f, err := in.stage.Create(e.Path, e.Size)
 	if err != nil {
 		return err
 	}
+	var to io.Writer = f
 	hash := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, hash), content)
+	if want == "" {
+		to = io.MultiWriter(f, hash)
+	}
+	buf := make([]byte, copyBuffer)
+	if e.Size >= 0 {
+		buf = buf[:max(1, min(e.Size, copyBuffer))]
+	}
+	n, err := io.CopyBuffer(to, content, buf)
+	e.Size = n
 	if err != nil && keepTorn(err) {
 		f.Suspend()
 		return err
@@ -27,12 +44,16 @@ func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 		f.Abort()
 		return err
 	}
-	e.SHA256, e.Size = hex.EncodeToString(hash.Sum(nil)), n
-	if want != "" && e.SHA256 != want {
-		f.Abort()
+	if e.SHA256 = want; want == "" {
+		e.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	}
+	err = f.Close(e.SHA256)
+	var other *bootdir.ContentError
+	if want != "" && errors.As(err, &other) {
+		e.SHA256 = other.SHA256
 		return nil // the caller refuses it, in the words of the format
 	}
-	return f.Close(e.SHA256)
+	return err
 }
 
 // hashOf gives the sha256 and the size of what is left to read.
@@ -76,16 +97,27 @@ func (w *watched) Read(p []byte) (int, error) {
 type nowhere struct{}
 
 func (nowhere) Reuse(string, string, int64) (bool, error) { return false, nil }
-func (nowhere) Create(string, int64) (stagedFile, error)  { return nowhereFile{io.Discard}, nil }
-func (nowhere) Link(string, string) error                 { return nil }
-func (nowhere) Remove(string) error                       { return nil }
-func (nowhere) Mkdir(string) error                        { return nil }
-func (nowhere) Symlink(string, string) error              { return nil }
-func (nowhere) Holds(string) bool                         { return false }
-func (nowhere) Chunks(string, string) []byte              { return nil }
+func (nowhere) Create(path string, _ int64) (stagedFile, error) {
+	return nowhereFile{sha256.New(), path}, nil
+}
+func (nowhere) Link(string, string) error    { return nil }
+func (nowhere) Remove(string) error          { return nil }
+func (nowhere) Mkdir(string) error           { return nil }
+func (nowhere) Symlink(string, string) error { return nil }
+func (nowhere) Holds(string) bool            { return false }
+func (nowhere) Chunks(string, string) []byte { return nil }
 
-type nowhereFile struct{ io.Writer }
+// nowhereFile only digests.
+type nowhereFile struct {
+	hash.Hash
+	path string
+}
 
-func (nowhereFile) Close(string) error { return nil }
-func (nowhereFile) Abort()             {}
-func (nowhereFile) Suspend()           {}
+func (f nowhereFile) Close(want string) error {
+	if got := hex.EncodeToString(f.Sum(nil)); got != want {
+		return &bootdir.ContentError{Path: f.path, SHA256: got, Want: want}
+	}
+	return nil
+}
+func (nowhereFile) Abort()   {}
+func (nowhereFile) Suspend() {}

@@ -44,3 +44,15 @@ func (e *OccupiedError) Error() string {
 func (e *OccupiedError) Hint() string {
 	return "move the site's own files away; the tree is removed on a later run"
 }
+
+// ContentError says that a file was written and read back faithfully, but that
+// what was written is not what it was to hold.
+type ContentError struct {
+	Path         string
+	SHA256, Want string // lower-case hex
+}
+
+// Error names the file and both digests.
+func (e *ContentError) Error() string {
+	return fmt.Sprintf("%q was written with sha256 %s instead of %s", e.Path, e.SHA256, e.Want)
+}

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
+	"hash/crc32"
 	"io"
 	"os"
 
@@ -26,6 +26,7 @@ type File struct {
 	fd    int
 	size  int64
 	done  int64
+	crc   uint32 // of what was written
 	err   error
 	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
 	loose bool           // it is not read back
@@ -64,6 +65,7 @@ func (f *File) Write(p []byte) (int, error) {
 	f.done += int64(n)
 	f.err = err
 	if err == nil && !f.loose {
+		f.crc = crc32.Update(f.crc, castagnoli(), p)
 		f.wrote()
 	}
 	return n, err
@@ -71,7 +73,9 @@ func (f *File) Write(p []byte) (int, error) {
 
 // Close completes the file: mode and time are set, it is brought to the disk,
 // dropped from the page cache and read back. Content that does not read back
-// with this sha256 (lower-case hex) is an error, and the file is gone.
+// with this sha256 (lower-case hex) is an error, and the file is gone: a
+// *[ContentError] if it was written that way. So the writer need not compute the
+// digest, too; a checksum over what it wrote tells whose fault a wrong one is.
 func (f *File) Close(sha256 string) error {
 	if f.fd < 0 {
 		return os.ErrClosed
@@ -81,8 +85,7 @@ func (f *File) Close(sha256 string) error {
 		err = f.settle()
 	}
 	if err == nil {
-		hash, read := f.overtake()
-		err = verifyBackFrom(f.up, f.name, f.fd, sha256, hash, read)
+		err = f.readBack(sha256)
 	}
 	if err != nil {
 		f.Abort()
@@ -139,15 +142,42 @@ func (f *File) settle() error {
 	return nil
 }
 
+// readBack compares what the disk has with what the file is to hold.
+func (f *File) readBack(want string) error {
+	p, read := f.overtake()
+	if err := rereadFrom(f.up, f.name, f.fd, p, read); err != nil {
+		return err
+	}
+	got := p.sha256()
+	switch {
+	case got == want:
+		return nil
+	case p.crc == f.crc:
+		return &ContentError{Path: f.path, SHA256: got, Want: want}
+	}
+	return wrongReadBack(f.up.join(f.name), got, want)
+}
+
+func wrongReadBack(path, got, want string) error {
+	return fmt.Errorf("%q reads back with sha256 %s instead of %s", path, got, want)
+}
+
 // verifyBack reads a synced file again, from the disk where the kernel lets us,
 // and compares.
 func verifyBack(up *dirFD, name string, written int, want string) error {
-	return verifyBackFrom(up, name, written, want, sha256.New(), 0)
+	p := newReread()
+	if err := rereadFrom(up, name, written, p, 0); err != nil {
+		return err
+	}
+	if got := p.sha256(); got != want {
+		return wrongReadBack(up.join(name), got, want)
+	}
+	return nil
 }
 
-// verifyBackFrom does the same for a file of which the first bytes were read back
-// already; h has digested them.
-func verifyBackFrom(up *dirFD, name string, written int, want string, h hash.Hash, read int64) error {
+// rereadFrom adds to p what a synced file holds from an offset to its end. Its
+// descriptor written tells whether the name still leads to it.
+func rereadFrom(up *dirFD, name string, written int, p *reread, from int64) error {
 	_ = unix.Fadvise(written, 0, 0, unix.FADV_DONTNEED)
 	var first unix.Stat_t
 	if err := unix.Fstat(written, &first); err != nil {
@@ -161,16 +191,11 @@ func verifyBackFrom(up *dirFD, name string, written int, want string, h hash.Has
 	if !sameInode(&first, st) {
 		return fmt.Errorf("%q was replaced while it was written", up.join(name))
 	}
-	if _, err := unix.Seek(fd, read, io.SeekStart); err != nil {
+	if _, err := unix.Seek(fd, from, io.SeekStart); err != nil {
 		return &os.PathError{Op: "seek", Path: up.join(name), Err: err}
 	}
-	if _, err := io.Copy(h, &fdReader{fd, up.join(name)}); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return fmt.Errorf("%q reads back with sha256 %s instead of %s", up.join(name), got, want)
-	}
-	return nil
+	_, err = io.Copy(p, &fdReader{fd, up.join(name)})
+	return err
 }
 
 // hashFD reads a descriptor from its position to the end.

@@ -3,8 +3,6 @@
 package bootdir
 
 import (
-	"crypto/sha256"
-	"hash"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +23,7 @@ type trail struct {
 	fd    int
 	ends  chan int64 // of stretches that are written
 	ended chan struct{}
-	hash  hash.Hash // of the first done bytes
+	read  *reread // the first done bytes
 	done  int64
 }
 
@@ -41,7 +39,7 @@ func (f *File) follow() *trail {
 		return nil
 	}
 	// One stretch may wait: the writer is two ahead at most.
-	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), hash: sha256.New()}
+	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), read: newReread()}
 	go t.run()
 	return t
 }
@@ -59,7 +57,7 @@ func (t *trail) run() {
 		err := retry(func() error { return unix.SyncFileRange(t.fd, from, end-from, all) })
 		if err == nil {
 			_ = unix.Fadvise(t.fd, from, end-from, unix.FADV_DONTNEED)
-			err = t.read(end, buf)
+			err = t.readUpTo(end, buf)
 		}
 		if err != nil {
 			broken = true
@@ -68,7 +66,7 @@ func (t *trail) run() {
 	}
 }
 
-func (t *trail) read(end int64, buf []byte) error {
+func (t *trail) readUpTo(end int64, buf []byte) error {
 	for t.done < end {
 		p := buf[:min(int64(len(buf)), end-t.done)]
 		n := 0
@@ -79,7 +77,7 @@ func (t *trail) read(end int64, buf []byte) error {
 		if n == 0 {
 			return io.ErrUnexpectedEOF
 		}
-		t.hash.Write(p[:n])
+		_, _ = t.read.Write(p[:n])
 		t.done += int64(n)
 	}
 	return nil
@@ -99,16 +97,16 @@ func (f *File) wrote() {
 	f.shown = f.done
 }
 
-// overtake ends the trail and gives the digest of what it has read back, which are
-// the first so many bytes of the file.
-func (f *File) overtake() (sum hash.Hash, read int64) {
+// overtake ends the trail and gives what it has read back, which are the first so
+// many bytes of the file.
+func (f *File) overtake() (p *reread, read int64) {
 	t := f.trail
 	if t == nil {
-		return sha256.New(), 0
+		return newReread(), 0
 	}
 	f.trail = nil
 	close(t.ends)
 	<-t.ended
 	_ = unix.Close(t.fd)
-	return t.hash, t.done
+	return t.read, t.done
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,4 +99,29 @@ func TestTrailBreaks(t *testing.T) {
 	must(t, err)
 	sum := sha256.Sum256(zero)
 	must(t, f.Close(hex.EncodeToString(sum[:])))
+}
+
+// TestWrongContent: a wrong digest is the disk's fault only if the disk has other
+// bytes than were written.
+func TestWrongContent(t *testing.T) {
+	d := openTest(t, t.TempDir(), Options{})
+	s, err := d.Begin(context.Background(), live)
+	must(t, err)
+	defer s.Discard()
+	for name, size := range map[string]int{"empty": 0, "small": 3, "big": trailStretch + 3} {
+		data := make([]byte, size)
+		f, err := s.Create(name, int64(size))
+		must(t, err)
+		_, err = f.Write(data)
+		must(t, err)
+		sum, want := sha256.Sum256(data), strings.Repeat("ab", 32)
+		err = f.Close(want)
+		var other *ContentError
+		if !errors.As(err, &other) || other.SHA256 != hex.EncodeToString(sum[:]) || other.Want != want || other.Path != name {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := s.Open(name); err == nil {
+			t.Errorf("%s: it stays in the stage", name)
+		}
+	}
 }
