@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -24,12 +25,14 @@ import (
 // faulty is a registry whose answers to requests for blobs a test can spoil.
 type faulty struct {
 	*httptest.Server
+	inner http.Handler // that does what it should
 	mu    sync.Mutex
 	spoil func(w http.ResponseWriter, r *http.Request, next http.Handler)
 }
 
 func newFaulty(t *testing.T) *faulty {
-	f, handler := &faulty{}, registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	f := &faulty{inner: handler}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		spoil := f.spoil
@@ -94,7 +97,7 @@ func deltaTree(t *testing.T, large int) (dir string, change func()) {
 func TestDeltaFaults(t *testing.T) {
 	nbpack := nbpackPath(t)
 	ranged := func(r *http.Request) bool { return r.Header.Get("Range") != "" }
-	served := 0 // answers to ranges
+	var served atomic.Int64 // answers to ranges
 	for _, test := range []struct {
 		name  string
 		spoil func(w http.ResponseWriter, r *http.Request, next http.Handler)
@@ -108,7 +111,7 @@ func TestDeltaFaults(t *testing.T) {
 		}},
 		{name: "ranges are ignored from the second on", whole: true, spoil: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if ranged(r) {
-				if served++; served > 1 {
+				if served.Add(1) > 1 {
 					r.Header.Del("Range")
 				}
 			}
@@ -132,7 +135,7 @@ func TestDeltaFaults(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}},
 		{name: "every other answer is cut", spoil: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if served++; served%2 == 0 {
+			if served.Add(1)%2 == 0 {
 				left := 700
 				w = &writes{w, func(b []byte) []byte {
 					if left -= len(b); left < 0 {
@@ -179,7 +182,7 @@ func TestDeltaFaults(t *testing.T) {
 			if test.disk != nil {
 				test.disk(t, live)
 			}
-			served = 0
+			served.Store(0)
 			server.set(test.spoil)
 			got := pullJSON(t, server.ref(), "-d", boot)
 			sameTree(t, tree, live)
@@ -233,10 +236,10 @@ func TestBlobGoneInMidPull(t *testing.T) {
 	before := snapshot(t, boot)
 	change()
 	build(t, nbpack, tree, server.ref())
-	served := 0
+	var served atomic.Int64
 	server.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Header.Get("Range") != "" {
-			if served++; served > 1 {
+			if served.Add(1) > 1 {
 				http.NotFound(w, r)
 				return
 			}

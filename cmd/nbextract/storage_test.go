@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // netbootContainerfile is a netboot image as people write it for buildah.
@@ -102,7 +104,7 @@ func TestPullFromStorage(t *testing.T) {
 			work := t.TempDir()
 			root := filepath.Join(work, "storage")
 			t.Cleanup(func() { _ = unix.Unmount(filepath.Join(root, driver), unix.MNT_DETACH) })
-			store := []string{"--root=" + root, "--runroot=" + filepath.Join(work, "run"), "--storage-driver=" + driver}
+			store := []string{"--root=" + root, "--runroot=" + testserver.ShortDir(t), "--storage-driver=" + driver}
 			context, layout := t.TempDir(), "oci:layout:v1"
 			writeContext(t, context)
 			tool(t, work, "buildah", append(store, "build", "-q", "--layers", "--platform=linux/amd64", "-t", "localhost/netboot:v1", context)...)
@@ -137,7 +139,7 @@ func TestPullOurImageFromStorage(t *testing.T) {
 	tool(t, work, nbpackPath(t), "build", "-q", "--os-name=d", "--os-version=1", "--platform=linux/amd64",
 		"--exclude=SHA256SUM", "--exclude=Containerfile", "--exclude=BOOT*", tree, "oci:layout:v1")
 	root := filepath.Join(work, "storage")
-	store := []string{"--root=" + root, "--runroot=" + filepath.Join(work, "run"), "--storage-driver=vfs"}
+	store := []string{"--root=" + root, "--runroot=" + testserver.ShortDir(t), "--storage-driver=vfs"}
 	id := tool(t, work, "podman", append(store, "pull", "-q", "--signature-policy="+policy(t), "oci:layout:v1")...)
 	pullOK(t, "oci:"+work+"/layout:v1", filepath.Join(work, "a"))
 	pullOK(t, "containers-storage:[vfs@"+root+"]"+id, filepath.Join(work, "b"))

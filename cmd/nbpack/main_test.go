@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
@@ -22,12 +24,14 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the real command, as a process of its own.
 func TestScript(t *testing.T) {
+	short := testserver.ShortDir(t) // scripts take names of their own below it
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
+			env.Setenv("SHORT", short)
 			// Tools that no distribution packages.
 			if dir := os.Getenv("NBPACK_TEST_TOOLS"); dir != "" {
 				env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+dir)
