@@ -199,19 +199,22 @@ func (s *syncRun) prune(ctx context.Context) error {
 	return nil
 }
 
-// retire removes one tree. That the site keeps files in it is no failure.
+// retire removes one tree. That the site keeps files in it, or that machines boot
+// from it, is no failure.
 func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
 	if s.opts.DryRun {
 		return nil
 	}
 	err := s.boot.Retire(ctx, t.Live)
 	var occupied *bootdir.OccupiedError
+	var held *bootdir.HeldError
 	switch {
 	case err == nil:
 		delete(s.state.Left, t.Live)
 		s.opts.logf("%s: removed, its reference %q left the catalogue", t.Live, t.Reference)
 	case errors.As(err, &occupied):
 		s.opts.warnf("%s: %v; %s", t.Live, err, occupied.Hint())
+	case errors.As(err, &held): // that ends by itself
 	case ctx.Err() == nil:
 		s.fail(ctx, nil, err)
 	}

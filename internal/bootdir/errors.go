@@ -56,3 +56,17 @@ type ContentError struct {
 func (e *ContentError) Error() string {
 	return fmt.Sprintf("%q was written with sha256 %s instead of %s", e.Path, e.SHA256, e.Want)
 }
+
+// HeldError says that a tree cannot be removed because somebody holds one of its
+// generations: a server from which machines are booting.
+type HeldError struct{ Live, Digest string }
+
+// Error names the tree and the generation.
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("machines are booting from generation %s of boot tree %q", e.Digest, e.Live)
+}
+
+// Hint says what to do.
+func (e *HeldError) Hint() string {
+	return "nothing: the tree is removed on a later run"
+}

@@ -68,6 +68,42 @@ func (d *Dir) claim(digest string) (release func(), ok bool) {
 	return f.close, true
 }
 
+// claimAlone claims the generations that no other tree has, for a tree that is to
+// be removed. It is all of them, or a *HeldError and none. The caller calls
+// release.
+func (d *Dir) claimAlone(t *Tree) (release func(), err error) {
+	trees, err := d.Trees()
+	if err != nil {
+		return nil, err
+	}
+	others := map[string]bool{}
+	for _, o := range trees {
+		for _, g := range o.History {
+			others[g.Digest] = others[g.Digest] || o.Live != t.Live
+		}
+	}
+	var claims []func()
+	release = func() {
+		for _, r := range claims {
+			r()
+		}
+	}
+	for _, g := range t.History {
+		if others[g.Digest] {
+			continue
+		}
+		r, ok := d.claim(g.Digest)
+		if !ok {
+			release()
+			return nil, &HeldError{t.Live, g.Digest}
+		}
+		if r != nil {
+			claims = append(claims, r)
+		}
+	}
+	return release, nil
+}
+
 func (d *Dir) flockGeneration(hex string, how int) (*dirFD, error) {
 	f, err := d.root.open(path.Join(generationsName, hex))
 	if err != nil {

@@ -62,3 +62,38 @@ func TestHold(t *testing.T) {
 		t.Errorf("hold what is gone: %v", err)
 	}
 }
+
+// TestHoldAgainstRemoval: a tree that machines boot from is not removed, nor is
+// what it shares with another tree looked at.
+func TestHoldAgainstRemoval(t *testing.T) {
+	dir := t.TempDir()
+	old, young, shared := tree{"linux": "old"}, tree{"linux": "new"}, tree{"linux": "shared"}
+	mustInstall(t, dir, "a", ModeDir, old, Options{})
+	mustInstall(t, dir, "a", ModeDir, shared, Options{})
+	mustInstall(t, dir, "a", ModeDir, young, Options{})
+	mustInstall(t, dir, "b", ModeDir, shared, Options{})
+	view, err := View(dir)
+	must(t, err)
+	defer view.Close()
+	elsewhere, err := view.Hold(shared.image().Digest)
+	must(t, err)
+	defer elsewhere.Close()
+	for _, held := range []tree{old, young} {
+		hold, err := view.Hold(held.image().Digest)
+		must(t, err)
+		before := visible(t, dir, "a")
+		err = retirer("a")(dir, Options{})
+		var refused *HeldError
+		if !errors.As(err, &refused) || refused.Digest != held.image().Digest || refused.Live != "a" {
+			t.Errorf("%v", err)
+		}
+		if after := visible(t, dir, "a"); len(after) != len(before) || !view.HasGeneration(held.image().Digest) {
+			t.Errorf("%q became %q", before, after)
+		}
+		must(t, hold.Close())
+	}
+	must(t, retirer("a")(dir, Options{}))
+	if view.HasGeneration(old.image().Digest) || view.HasGeneration(young.image().Digest) || !view.HasGeneration(shared.image().Digest) {
+		t.Error("not what the tree alone had is gone")
+	}
+}

@@ -18,7 +18,8 @@ import (
 // Retire removes a live tree, its record, and the generations that no other
 // tree has. The live path goes by one rename for each unit, so that a reader
 // sees the whole tree or none of it. A tree in which the site has files is left
-// as it is (*OccupiedError), and one that is pinned is the caller's to spare.
+// as it is (*OccupiedError), and so is one from which machines are booting
+// (*HeldError, see Hold); one that is pinned is the caller's to spare.
 //
 // A run that is cut off leaves the record for another Retire, or for a pull that
 // wants the tree back. Files that come between the look and the rename are found
@@ -35,6 +36,11 @@ func (d *Dir) Retire(ctx context.Context, live string) error {
 	if err != nil {
 		return err
 	}
+	release, err := d.claimAlone(t)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := r.run(); err != nil {
 		return fmt.Errorf("remove boot tree %q: %w", live, err)
 	}
