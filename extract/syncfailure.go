@@ -20,8 +20,11 @@ func newFailure(err error) *Failure {
 	if errors.As(err, &coder) {
 		f.code = coder.ExitCode()
 	}
-	if f.Kind == FailInterrupted {
+	switch {
+	case f.Kind == FailInterrupted:
 		f.code = 130
+	case f.code == 2:
+		f.code = 1 // the catalogue was right; what its references name is not
 	}
 	for e := err; e != nil && f.Advice == ""; {
 		var hinter interface {
