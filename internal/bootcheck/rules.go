@@ -43,7 +43,7 @@ func errorRules() []spec.Rule {
 		{ID: RuleInitrdDamaged, Summary: "an initrd can be unpacked to its end", Advice: "fetch the file again: it is cut off or damaged"},
 		{ID: RuleKernelMachine, Summary: "a set with kernels has one for its platform", Advice: "correct --platform, or pack the kernel of that architecture"},
 		{ID: RuleEntryMachine, Summary: "the entrypoints are programs for the platform", Advice: "correct --platform, or name another file as entrypoint"},
-		{ID: RuleShimLoader, Summary: "beside the shim that is the entrypoint lies the second stage that it names", Advice: "add the loader to the directory of shim, under the name that shim asks for"},
+		{ID: RuleShimLoader, Summary: "beside the shim that is the entrypoint lies the second stage that it names, a whole program", Advice: "add the loader to the directory of shim, under the name that shim asks for"},
 	})
 }
 

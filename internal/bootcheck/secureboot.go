@@ -55,19 +55,29 @@ func (j *judge) shims() {
 				twin = e.Path
 			}
 		}
-		if there {
+		if there && !j.broken(want) {
 			continue
 		}
 		rule := RuleShimAlone
 		if slices.Contains(j.entrypoints(), f.path) && f.loader != "" {
 			rule = RuleShimLoader
 		}
-		if twin != "" {
+		switch {
+		case there:
+			j.report(rule, f.path, "asks for %q beside itself, which is no whole EFI program", f.second())
+		case twin != "":
 			j.report(rule, f.path, "asks for %q beside itself, and there is only %q: names are told apart by case", f.second(), path.Base(twin))
-			continue
+		default:
+			j.report(rule, f.path, "asks for %q beside itself, which is not there", f.second())
 		}
-		j.report(rule, f.path, "asks for %q beside itself, which is not there", f.second())
 	}
+}
+
+// broken tells whether a file of the set was read and cannot be started.
+func (j *judge) broken(name string) bool {
+	return slices.ContainsFunc(j.files, func(f facts) bool {
+		return f.path == name && (f.program == nil || f.program.end > f.size)
+	})
 }
 
 // programs judges each EFI program by itself.
