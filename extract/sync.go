@@ -196,7 +196,7 @@ func (s *syncRun) run(ctx context.Context) {
 // single references do not.
 func (s *syncRun) work(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		s.expand, s.resolveAll, s.considerAll, s.refuseClashes, s.checkSpace, s.install, s.tell, s.retain, s.prune,
+		s.expand, s.resolveAll, s.considerAll, s.refuseClashes, s.checkSpace, s.install, s.settle, s.tell, s.retain, s.prune,
 	}
 	for _, step := range steps {
 		if err := errors.Join(step(ctx), ctx.Err()); err != nil {

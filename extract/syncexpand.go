@@ -175,7 +175,7 @@ func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, mat
 	a, err := s.names(ctx, e, tag)
 	var gone *transport.NotFoundError
 	if errors.As(err, &gone) {
-		return true, nil // it went away since the list was made
+		return false, nil // its trees are not to count as having left
 	}
 	if err != nil {
 		return false, err

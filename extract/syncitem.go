@@ -29,6 +29,8 @@ type item struct {
 	puller  *puller
 	failed  bool
 	skipped bool
+	twin    *item // that makes the same tree, for one that is skipped because of it
+	lost    bool  // a list names it and the registry does not have it
 }
 
 // key names an item in the state.

@@ -3,7 +3,6 @@ package extract
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -103,7 +102,8 @@ func contains(trees []bootdir.Tree, live string) bool {
 }
 
 // leftTrees lists the trees of this catalogue that no item wants, and counts all
-// of its trees. A reference that failed keeps what it has made.
+// of its trees. A reference that failed, or
+// that a list names for nothing, keeps what it has made.
 func (s *syncRun) leftTrees(records *inventory) (left []bootdir.Tree, total int) {
 	wanted, kept := map[string]bool{}, map[string]bool{}
 	for _, it := range s.items {
@@ -112,7 +112,7 @@ func (s *syncRun) leftTrees(records *inventory) (left []bootdir.Tree, total int)
 				wanted[live] = true
 			}
 		}
-		if it.failed {
+		if it.failed || it.lost {
 			kept[it.key()] = true
 		}
 	}
@@ -134,28 +134,6 @@ func (s *syncRun) leftTrees(records *inventory) (left []bootdir.Tree, total int)
 		}
 	}
 	return left, total
-}
-
-// mayRemove decides for the whole run: a registry that lists nothing, or a
-// catalogue that lost half of its lines, must not empty a boot server.
-func (s *syncRun) mayRemove(ctx context.Context, left, total int) bool {
-	if left == 0 || !s.cat.Prune && !s.opts.Prune {
-		return false
-	}
-	share := s.cat.PruneShare.Or(defaultPruneShare)
-	if s.opts.Force || left*100 <= total*int(share) {
-		return true
-	}
-	s.fail(ctx, nil, &retentionError{fmt.Errorf("%d of the %d trees of this catalogue left it, more than %d%%, so none is removed", left, total, share)})
-	return false
-}
-
-// retentionError is a doubt about the catalogue.
-type retentionError struct{ error }
-
-func (e *retentionError) ExitCode() int { return 1 }
-func (e *retentionError) Hint() string {
-	return "if that is meant, run once with --prune --force"
 }
 
 // spared gives the reason why a tree that left the catalogue stays for now.
@@ -190,7 +168,8 @@ func (s *syncRun) prune(ctx context.Context) error {
 			keep = bootdir.DefaultKeep
 		}
 		for _, g := range t.History[min(keep, len(t.History)):] {
-			if !t.Pinned && s.opts.Now().Sub(g.Superseded) >= bootdir.DefaultGrace {
+			age := s.opts.Now().Sub(g.Superseded)
+			if !t.Pinned && (age >= bootdir.DefaultGrace || age < 0) {
 				_, err := s.boot.Prune(ctx, bootdir.DefaultKeep, bootdir.DefaultGrace)
 				return err
 			}
@@ -211,6 +190,7 @@ func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
 	switch {
 	case err == nil:
 		delete(s.state.Left, t.Live)
+		s.noteRemoved()
 		s.opts.logf("%s: removed, its reference %q left the catalogue", t.Live, t.Reference)
 	case errors.As(err, &occupied):
 		s.opts.warnf("%s: %v; %s", t.Live, err, occupied.Hint())

@@ -26,6 +26,9 @@ type SyncState struct {
 	References map[string]*ReferenceState `json:"references"`
 	// Left says since when trees, by live path, are not in their catalogue.
 	Left map[string]time.Time `json:"left,omitempty"`
+	// Removed says when trees were removed that had left their catalogue, by the
+	// name of that: the share that may go is one of a stretch of time.
+	Removed map[string][]time.Time `json:"removed,omitempty"`
 	// Children are tags that belong to an index, by repository and tag.
 	Children map[string]map[string]childState `json:"children,omitempty"`
 	// Indexes are catalog indexes, by reference.
@@ -49,8 +52,10 @@ type ReferenceState struct {
 	FailingSince time.Time   `json:"failing_since,omitzero"`
 	Kind         FailureKind `json:"kind,omitempty"`
 	Error        string      `json:"error,omitempty"`
-	Skip         string      `json:"skip,omitempty"`     // why it is not laid out
-	Question     string      `json:"question,omitempty"` // that Skip answers
+	// Lost is since when a list names it and the registry does not have it.
+	Lost     time.Time `json:"lost,omitzero"`
+	Skip     string    `json:"skip,omitempty"`     // why it is not laid out
+	Question string    `json:"question,omitempty"` // that Skip answers
 	// Twin is the reference that makes the same tree, while it names TwinDigest.
 	Twin       string `json:"twin,omitempty"`
 	TwinDigest string `json:"twin_digest,omitempty"`
@@ -141,6 +146,9 @@ func (s *SyncState) complete() {
 	if s.Left == nil {
 		s.Left = map[string]time.Time{}
 	}
+	if s.Removed == nil {
+		s.Removed = map[string][]time.Time{}
+	}
 	if s.Children == nil {
 		s.Children = map[string]map[string]childState{}
 	}
@@ -160,9 +168,14 @@ func (s *SyncState) reference(key, catalog string) *ReferenceState {
 	return r
 }
 
-// sees notes what a reference names.
+// sees notes what a reference names. A time to come was noted under a clock that
+// was wrong.
 func (r *ReferenceState) sees(digest string, now time.Time) {
+	r.Lost = time.Time{}
 	if r.Digest == digest {
+		if r.Moved.After(now) {
+			r.Moved = now
+		}
 		return
 	}
 	if r.Digest != "" {
@@ -179,7 +192,7 @@ func (r *ReferenceState) succeeded(now time.Time) {
 
 func (r *ReferenceState) failed(f *Failure, now time.Time) {
 	r.Tried, r.Kind, r.Error = now, f.Kind, f.Message
-	if r.FailingSince.IsZero() {
+	if r.FailingSince.IsZero() || r.FailingSince.After(now) {
 		r.FailingSince = now
 	}
 	f.Since = r.FailingSince

@@ -46,8 +46,7 @@ func (s *syncRun) consider(ctx context.Context, it *item) error {
 	if a.err != nil {
 		var gone *transport.NotFoundError
 		if it.found && errors.As(a.err, &gone) {
-			s.skip(it, "the tag went away in this moment")
-			return nil
+			return s.considerLost(it, a.err)
 		}
 		return a.err
 	}
@@ -70,6 +69,21 @@ func (s *syncRun) consider(ctx context.Context, it *item) error {
 	return err
 }
 
+// considerLost deals with a tag that is listed and not there. Once, that is a tag
+// which went away in this moment. If it stays so, the registry contradicts itself:
+// then the trees of the tag are kept, and that they get no updates is a failure.
+func (s *syncRun) considerLost(it *item, err error) error {
+	st, now := s.state.reference(it.key(), s.cat.Name), s.opts.Now().UTC()
+	it.lost = true
+	if st.Lost.IsZero() || st.Lost.After(now) {
+		st.Lost = now
+	} else if trees, terr := s.have.of(it.ref.String()); terr != nil || len(trees) > 0 {
+		return errors.Join(terr, fmt.Errorf("since %s the list of tags names what is not there: %w", st.Lost.Format("2006-01-02 15:04 MST"), err))
+	}
+	s.skip(it, "the list of tags names it, and it is not there")
+	return nil
+}
+
 // knownSkip tells why an item was passed over the last time, if that holds still.
 func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
 	if st.Skip == "" {
@@ -87,6 +101,7 @@ func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
 		}
 		if other.key() == st.Twin && other.top.Digest.String() == st.TwinDigest && !other.failed && !other.skipped &&
 			st.Question == it.questionWith(other) {
+			it.twin = other
 			return st.Skip
 		}
 	}
@@ -109,7 +124,6 @@ func passOver(err error) string {
 
 func (s *syncRun) skip(it *item, reason string) {
 	it.skipped = true
-	s.state.reference(it.key(), s.cat.Name).succeeded(s.opts.Now().UTC())
 	s.report.Skipped = append(s.report.Skipped, Skipped{s.dir, it.ref.String(), it.release, reason})
 }
 
@@ -140,6 +154,7 @@ func (s *syncRun) refuseClashes(ctx context.Context) error {
 			st := s.state.reference(it.key(), s.cat.Name)
 			st.Twin, st.TwinDigest, st.Question = twin.key(), twin.top.Digest.String(), it.questionWith(twin)
 			st.Skip = "the same tree as " + twin.name()
+			it.twin = twin
 			s.skip(it, st.Skip)
 		}
 	}
@@ -291,6 +306,17 @@ func (s *syncRun) install(ctx context.Context) error {
 		}
 		s.collect(it)
 		if !it.failed {
+			s.state.reference(it.key(), s.cat.Name).succeeded(s.opts.Now().UTC())
+		}
+	}
+	return nil
+}
+
+// settle notes which of the references that were passed over are as they should
+// be: one with a twin is when its twin is.
+func (s *syncRun) settle(context.Context) error {
+	for _, it := range s.items {
+		if it.skipped && !it.failed && !it.lost && (it.twin == nil || !it.twin.failed) {
 			s.state.reference(it.key(), s.cat.Name).succeeded(s.opts.Now().UTC())
 		}
 	}

@@ -97,3 +97,24 @@ func TestHoldAgainstRemoval(t *testing.T) {
 		t.Error("not what the tree alone had is gone")
 	}
 }
+
+// TestPruneCorrectsTimes: a generation that was superseded under a clock years ahead
+// does not stay for years.
+func TestPruneCorrectsTimes(t *testing.T) {
+	dir := t.TempDir()
+	clock := time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
+	o := Options{Keep: 1, Now: func() time.Time { return clock }}
+	mustInstall(t, dir, "a", ModeDir, tree{"linux": "old"}, o)
+	mustInstall(t, dir, "a", ModeDir, tree{"linux": "new"}, o)
+	clock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, want := range []int{0, 1} {
+		d, err := Open(context.Background(), dir, o)
+		must(t, err)
+		gone, err := d.Prune(context.Background(), 1, DefaultGrace)
+		if err != nil || len(gone) != want {
+			t.Errorf("%s: pruned %q, %v", clock, gone, err)
+		}
+		must(t, d.Close())
+		clock = clock.Add(DefaultGrace)
+	}
+}

@@ -23,6 +23,9 @@ func (d *Dir) Prune(ctx context.Context, keep int, grace time.Duration) ([]strin
 	if err != nil {
 		return nil, err
 	}
+	if err := d.correctTimes(trees); err != nil {
+		return nil, err
+	}
 	needed, dropped := d.divide(trees, keep, grace)
 	var gone []string
 	for _, digest := range dropped {
@@ -61,6 +64,26 @@ func (d *Dir) Prune(ctx context.Context, keep int, grace time.Duration) ([]strin
 		err = rerr
 	}
 	return removed, err
+}
+
+// correctTimes lets the grace time of generations begin now that were superseded
+// under a clock which was ahead: they would stay until it was right.
+func (d *Dir) correctTimes(trees []Tree) error {
+	now := d.opts.Now().UTC()
+	for i := range trees {
+		wrong := false
+		for k := range trees[i].History {
+			if g := &trees[i].History[k]; g.Superseded.After(now) {
+				g.Superseded, wrong = now, true
+			}
+		}
+		if wrong {
+			if err := d.writeTree(&trees[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // divide tells which generations must stay, and lists the others once.
