@@ -61,10 +61,22 @@ func (a *assembly) do(ctx context.Context) error {
 		if err == nil {
 			err = a.copyUpTo(ctx, len(a.parts), 0)
 		}
+		if mirrorLied(err) {
+			a.restart()
+			continue
+		}
 		if !errors.Is(err, errAgain) {
 			return err
 		}
 	}
+}
+
+// restart begins the current part anew: the end of what was written of it is wrong.
+func (a *assembly) restart() {
+	if a.file != nil {
+		a.file.Abort()
+	}
+	a.file, a.step, a.at = nil, 0, 0
 }
 
 // missing lists what must be fetched from here on.

@@ -117,7 +117,7 @@ func (b *blueprint) fetch(ctx context.Context, src transport.Source, tables ...a
 		ranges = append(ranges, transport.Range{Offset: tables[i].Offset, Length: tables[i].Length})
 	}
 	frames := make([][]byte, len(tables))
-	err := transport.Ranges(ctx, src, b.layer.desc, ranges, func(i int, r io.Reader) (err error) {
+	err := readRanges(ctx, src, b.layer.desc, ranges, func(i int, r io.Reader) (err error) {
 		frames[order[i]], err = tables[order[i]].Read(r)
 		if err == nil {
 			err = atEnd(r)

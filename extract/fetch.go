@@ -216,13 +216,27 @@ func fetchFile(ctx context.Context, src transport.Source, layer ocispec.Descript
 		r.FileDigest, r.FileSize = want.Digest, file.old.Size()
 		return nil
 	}
+	for {
+		if err := bring(ctx, src, layer, codec, want, file, r); !mirrorLied(err) {
+			return err
+		}
+	}
+}
+
+// bring fetches the file and moves it to its place.
+func bring(ctx context.Context, src transport.Source, layer ocispec.Descriptor, codec spec.Codec, want ocispec.Descriptor, file *replacement, r *FetchResult) error {
 	if err := file.begin(want.Size); err != nil {
 		return err
 	}
 	defer file.abandon()
-	content, err := openFile(ctx, src, layer, codec)
+	blob, err := src.Blob(ctx, layer)
 	if err != nil {
 		return err
+	}
+	defer blob.Close()
+	content, err := openFile(ctx, blob, layer, codec)
+	if err != nil {
+		return transport.Blame(blob, err)
 	}
 	defer content.Close()
 	// What has a promised digest was hashed on its way; the rest is here.
@@ -233,7 +247,7 @@ func fetchFile(ctx context.Context, src transport.Source, layer ocispec.Descript
 		stream = io.TeeReader(content, unknown.Hash())
 	}
 	if r.FileSize, err = file.finish(stream); err != nil {
-		return adviseBound(err, codec, want.Size)
+		return transport.Blame(blob, adviseBound(err, codec, want.Size))
 	}
 	if want.Digest == "" {
 		r.FileDigest = unknown.Digest()
@@ -252,29 +266,25 @@ func adviseBound(err error, codec spec.Codec, promised int64) error {
 	return err
 }
 
-// openFile opens the blob as the file that is wanted. The stream proves itself.
-func openFile(ctx context.Context, src transport.Source, layer ocispec.Descriptor, codec spec.Codec) (io.ReadCloser, error) {
-	blob, err := src.Blob(ctx, layer)
-	if err != nil || codec == spec.CodecNone {
-		return blob, err
+// openFile reads the blob as the file that is wanted. The stream proves itself.
+func openFile(ctx context.Context, blob io.Reader, layer ocispec.Descriptor, codec spec.Codec) (io.ReadCloser, error) {
+	if codec == spec.CodecNone {
+		return io.NopCloser(blob), nil
 	}
 	plain, err := archive.NewFileReader(ctx, blob, codec, layer)
 	if err != nil {
-		return nil, errors.Join(err, blob.Close())
+		return nil, err
 	}
-	return &unpacked{plain, blob}, nil
+	return &unpacked{plain}, nil
 }
 
-// unpacked is a file and the blob that it comes from.
-type unpacked struct {
-	*archive.FileReader
-	blob io.Closer
-}
+// unpacked is a file whose end is known.
+type unpacked struct{ *archive.FileReader }
 
-// Close closes both.
+// Close releases the decoder.
 func (u *unpacked) Close() error {
 	u.FileReader.Close()
-	return u.blob.Close()
+	return nil
 }
 
 // outputPath is the file that the user means. In a directory it gets the last

@@ -196,9 +196,8 @@ func (p *puller) adoptRecord(j *job) error {
 
 // preview reads what a plan needs, which is the checksum list, and reports.
 func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
-	in := newIntake(j.src, j.target, known, nowhere{}, nil)
-	in.stock, in.logf = p.dir, p.opts.logf
-	if err := in.findSums(ctx); err != nil {
+	in, err := p.look(ctx, j, known)
+	if err != nil {
 		return err
 	}
 	if err := in.survey(ctx); err != nil {
@@ -217,12 +216,24 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex, damaged 
 	return nil
 }
 
+// look finds the checksum list of an image, and stages nothing.
+func (p *puller) look(ctx context.Context, j *job, known layerIndex) (*intake, error) {
+	for {
+		in := newIntake(j.src, j.target, known, nowhere{}, nil)
+		in.stock, in.logf = p.dir, p.opts.logf
+		if err := in.findSums(ctx); !mirrorLied(err) {
+			return in, err
+		}
+	}
+}
+
 // commit stages the whole tree and swaps it in. If a short cut may be the reason
 // that this fails (the beginning of a blob that an earlier run has kept, a list that
-// was read before its layer was proved), it is done once more without.
+// was read before its layer was proved), it is done once more without, and so it is
+// without a mirror that lied.
 func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged map[string]bool) error {
 	err := errOnceMore
-	for noResume := false; errors.Is(err, errOnceMore); noResume = true {
+	for noResume := false; errors.Is(err, errOnceMore) || mirrorLied(err); {
 		var stage *bootdir.Stage
 		if stage, err = p.dir.Begin(ctx, j.next.Live); err != nil {
 			return err
@@ -230,7 +241,8 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex, damaged m
 		in := newIntake(j.src, j.target, known, dirStage{stage}, p.opts.Progress)
 		in.stock, in.dir, in.disk, in.logf, in.noResume = p.dir, p.dir, stage, p.opts.logf, noResume
 		err = p.fill(ctx, j, in, stage, damaged)
-		if err != nil && keepTorn(err) {
+		noResume = noResume || errors.Is(err, errOnceMore)
+		if err != nil && (keepTorn(err) || mirrorLied(err)) {
 			stage.Suspend()
 		} else if err != nil {
 			in.dropBeginnings()

@@ -161,6 +161,7 @@ func (in *intake) readWhole(ctx context.Context, i int) (err error) {
 		return fmt.Errorf("fetch: %w", err)
 	}
 	defer func() { blob.close(err) }()
+	defer func() { err = transport.Blame(blob.blob, err) }()
 	r, err := l.open(ctx, in.watch(blob, desc))
 	if err != nil {
 		return err

@@ -43,6 +43,9 @@ type Options struct {
 	Trust *Trust
 	// Hooks are told what happens; nil for none.
 	Hooks Hooks
+	// MirrorHealth is that of the client, to be remembered in the boot directory;
+	// nil: nothing is.
+	MirrorHealth *transport.MirrorHealth
 	// lenient passes over wanted platforms that an image lacks.
 	lenient bool
 	// Now is the clock; nil means time.Now.

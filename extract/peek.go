@@ -79,7 +79,7 @@ func (b *blueprint) readSums(ctx context.Context, src transport.Source) (e spec.
 		return e, nil, err
 	}
 	defer frames.Close()
-	err = transport.Ranges(ctx, src, b.layer.desc, []transport.Range{b.where[e.Path]}, func(_ int, r io.Reader) error {
+	err = readRanges(ctx, src, b.layer.desc, []transport.Range{b.where[e.Path]}, func(_ int, r io.Reader) error {
 		if err := frames.Reset(ctx, r, e.Size); err != nil {
 			return err
 		}

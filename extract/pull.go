@@ -12,6 +12,12 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
+// Sources opens what references name. *transport.Client does; who has the images
+// already can answer from there.
+type Sources interface {
+	Source(context.Context, transport.Reference) (transport.Source, error)
+}
+
 // Pull brings the boot trees of the references below o.Dir up to date and
 // reports on each. A reference is asked for with one request; what is
 // unchanged and undamaged costs nothing more. All references are resolved, and
@@ -22,7 +28,7 @@ import (
 // Errors are *spec.Refusal for content that is not accepted, *PlatformError
 // for the choice of a platform, *transport.NotFoundError, and
 // *bootdir.LockedError while another run works on the directory.
-func Pull(ctx context.Context, c *transport.Client, refs []transport.Reference, o Options) (*Report, error) {
+func Pull(ctx context.Context, c Sources, refs []transport.Reference, o Options) (*Report, error) {
 	report := &Report{Trees: []TreeReport{}}
 	if _, err := layoutTemplate(o.Layout); err != nil {
 		return report, err
@@ -32,6 +38,7 @@ func Pull(ctx context.Context, c *transport.Client, refs []transport.Reference, 
 		return report, o.failed(ctx, "", err)
 	}
 	defer dir.Close()
+	defer o.keepMirrors(dir)
 	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: report, claimed: map[string]string{}}
 	defer p.close()
 	var from []string // reference that each step is about
@@ -75,7 +82,7 @@ func (p *puller) close() {
 }
 
 // prepare finds out what a reference names now, and what that asks for.
-func (p *puller) prepare(ctx context.Context, c *transport.Client, ref transport.Reference) error {
+func (p *puller) prepare(ctx context.Context, c Sources, ref transport.Reference) error {
 	src, err := c.Source(ctx, ref)
 	if err != nil {
 		return err

@@ -273,6 +273,7 @@ func (s *syncRun) remember(complete bool) error {
 	if s.opts.DryRun {
 		return nil
 	}
+	s.opts.keepMirrors(s.boot)
 	now := s.opts.Now().UTC()
 	run := s.state.Runs[s.cat.Name]
 	run.Last = now

@@ -22,7 +22,7 @@ func clientOptions(env *cli.Env, flags *cli.RegistryFlags, dir string) transport
 	return transport.Options{
 		AuthFile: flags.AuthFile, Creds: flags.Creds, CertDir: flags.CertDir, TLSVerify: flags.TLSVerify,
 		UserAgent: "nbextract/" + strings.Fields(cli.Version())[0],
-		Log:       env.Debug, Progress: env.Progress(), PreferHTTP: extract.SpokePlainHTTP(dir),
+		Log:       env.Debug, Warn: env.Warn, Progress: env.Progress(), PreferHTTP: extract.SpokePlainHTTP(dir),
 	}
 }
 

@@ -17,6 +17,7 @@ func fetchCommand(env *cli.Env) *cobra.Command {
 	var (
 		o        extract.FetchOptions
 		registry cli.RegistryFlags
+		mirrors  mirrorFlags
 		secret   pullSecret
 		asJSON   bool
 	)
@@ -69,7 +70,11 @@ line; --pull-secret-file keeps the secret from them.`,
 			if err != nil {
 				return cli.Usage("%w", err)
 			}
+			if err := mirrors.check(cmd); err != nil {
+				return err
+			}
 			options := clientOptions(env, &registry, "")
+			mirrors.apply(&options, nil)
 			if options.PullSecret, err = secret.read(); err != nil {
 				return err
 			}
@@ -92,6 +97,7 @@ line; --pull-secret-file keeps the secret from them.`,
 	}
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
+	mirrors.bind(cmd)
 	secret.bind(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.Output, "output", "o", "", "write to `FILE`, or into a directory under the file's title")

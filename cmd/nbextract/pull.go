@@ -10,12 +10,14 @@ import (
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/transport"
 )
 
 func pullCommand(env *cli.Env) *cobra.Command {
 	var (
 		o         extract.Options
 		registry  cli.RegistryFlags
+		mirrors   mirrorFlags
 		platforms []string
 		set       []string
 		live      string
@@ -49,7 +51,11 @@ files directly into DIR, and any other template of these names can be given.
 With --key, --certificate-identity or --signature-policy nothing is laid out
 unless its signatures suffice. That is found out by the digest that the tag names,
 before anything below it is read. It is remembered: a tag that did not move is not
-verified again, unless the demands are others than those it was accepted under.`,
+verified again, unless the demands are others than those it was accepted under.
+
+Blobs can come from mirrors that nobody trusts (--mirror): each goes on elsewhere
+when a mirror fails or lies. A URL that ends in /blobs is a directory of plain files.
+See docs/failover.md.`,
 		Example: `  # amd64 of a release, from cron
   nbextract pull --quiet --platform linux/amd64 registry.example/netboot:fedora-42 -d /var/lib/tftpboot
 
@@ -58,6 +64,9 @@ verified again, unless the demands are others than those it was accepted under.`
 
   # only what the distribution has signed
   nbextract pull --key /etc/nbextract/release.pub --platform all registry.example/netboot:debian-12 -d /srv/tftp
+
+  # the bytes from near, what they must be from the registry
+  nbextract pull --mirror https://mirror.site.example/boot registry.example/netboot:fedora-42 -d /srv/tftp
 
   # what would change, itemised as rsync does
   nbextract pull --dry-run oci:release:debian-12 -d /srv/tftp`,
@@ -73,7 +82,13 @@ verified again, unless the demands are others than those it was accepted under.`
 			if o.Hooks, err = hooks.parse(env); err != nil {
 				return err
 			}
-			client, err := newClient(env, &registry, o.Dir)
+			if err := mirrors.check(cmd); err != nil {
+				return err
+			}
+			o.MirrorHealth = extract.MirrorHealth(o.Dir)
+			from := clientOptions(env, &registry, o.Dir)
+			mirrors.apply(&from, o.MirrorHealth)
+			client, err := transport.NewClient(from)
 			if err != nil {
 				return err
 			}
@@ -94,6 +109,7 @@ verified again, unless the demands are others than those it was accepted under.`
 	dirFlag(cmd, &o.Dir)
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
+	mirrors.bind(cmd)
 	hooks.bind(cmd.Flags())
 	signed.bind(cmd)
 	f := cmd.Flags()

@@ -219,8 +219,9 @@ func (s *serveFlags) refresh(env *cli.Env) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		pool := &clientPool{env: env, flags: &s.registry, mirrors: c.Mirrors, entries: entries}
+		pool := newClientPool(env, &s.registry, &mirrorFlags{}, c, entries)
 		defer pool.close()
+		o.MirrorHealth = pool.health
 		o.Client, o.Log, o.Warn, o.Wait = pool.get, env.Info, env.Warn, true
 		report, err := extract.Sync(ctx, c, entries, o)
 		writeMetrics(env, c.MetricsFile, report, entries)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ func syncCommand(env *cli.Env) *cobra.Command {
 	var (
 		o        extract.SyncOptions
 		registry cli.RegistryFlags
+		mirrors  mirrorFlags
 		file     string
 		signed   trustFlags
 		metrics  string
@@ -60,6 +62,9 @@ did.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.MakeHooks = func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }
+			if err := mirrors.check(cmd); err != nil {
+				return err
+			}
 			c, entries, err := catalog.Read(file)
 			if err == nil {
 				o.Trust, err = signed.parse(cmd, nil)
@@ -73,9 +78,9 @@ did.`,
 			if check {
 				return nil
 			}
-			pool := &clientPool{env: env, flags: &registry, mirrors: c.Mirrors, entries: entries}
+			pool := newClientPool(env, &registry, &mirrors, c, entries)
 			defer pool.close()
-			o.Client = pool.get
+			o.Client, o.MirrorHealth = pool.get, pool.health
 			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
 			report, err := extract.Sync(cmd.Context(), c, entries, o)
 			env.StopProgress()
@@ -88,6 +93,7 @@ did.`,
 	}
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
+	mirrors.bind(cmd)
 	signed.bind(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&file, "config", "c", catalog.DefaultFile, "catalogue `FILE`")
@@ -110,11 +116,31 @@ did.`,
 type clientPool struct {
 	env     *cli.Env
 	flags   *cli.RegistryFlags
-	mirrors map[string][]string
+	mirrors mirrorFlags
+	cat     *catalog.Catalog
 	entries []catalog.Entry
+	health  *transport.MirrorHealth // of all clients
 
 	mu      sync.Mutex
 	clients map[string]*transport.Client
+}
+
+// newClientPool makes a pool for a catalogue, which knows mirrors, too. What the
+// flags say of these counts more.
+func newClientPool(env *cli.Env, flags *cli.RegistryFlags, mirrors *mirrorFlags, c *catalog.Catalog, entries []catalog.Entry) *clientPool {
+	p := &clientPool{env: env, flags: flags, mirrors: *mirrors, cat: c, entries: entries}
+	if !p.mirrors.ordered && c.MirrorOrder != "" {
+		p.mirrors.order = c.MirrorOrder
+	}
+	p.mirrors.urlHosts = append(slices.Clone(c.URLHosts), p.mirrors.urlHosts...)
+	var dirs []string
+	for _, e := range entries {
+		if !slices.Contains(dirs, e.Destination) {
+			dirs = append(dirs, e.Destination)
+		}
+	}
+	p.health = extract.MirrorHealth(dirs...)
+	return p
 }
 
 func (p *clientPool) get(tlsVerify *bool) (*transport.Client, error) {
@@ -132,8 +158,9 @@ func (p *clientPool) get(tlsVerify *bool) (*transport.Client, error) {
 		return c, nil
 	}
 	o := clientOptions(p.env, &flags, "")
-	o.Mirrors = p.mirrors
+	o.Mirrors = p.cat.Mirrors
 	o.PreferHTTP = p.spokePlainHTTP()
+	p.mirrors.apply(&o, p.health)
 	c, err := transport.NewClient(o)
 	if err != nil {
 		return nil, err

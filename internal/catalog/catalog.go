@@ -28,8 +28,13 @@ type Catalog struct {
 	Grace      *Duration `yaml:"grace"`
 	// Concurrency is how many questions are under way at once; nil: 8.
 	Concurrency *int `yaml:"concurrency"`
-	// Mirrors are places that have a registry's content, too, by "HOST[/PATH]".
+	// Mirrors are places that have a registry's content, too, by "HOST[/PATH]":
+	// as HOST[/PATH] with its tags, as a URL its blobs.
 	Mirrors map[string][]string `yaml:"mirrors"`
+	// MirrorOrder of those with a URL is listed or nearest; empty: listed.
+	MirrorOrder string `yaml:"mirror-order"`
+	// URLHosts are "host[:port]" where the URLs that an image names may be read.
+	URLHosts []string `yaml:"url-hosts"`
 	// MetricsFile is where figures about the run are written for a collector.
 	MetricsFile string `yaml:"metrics-file"`
 

@@ -83,7 +83,10 @@ func TestParseErrors(t *testing.T) {
 		{head + "ref: registry.example/a:b\n- ref: docker://registry.example/a:b\n", "c.yaml:4: images[1].ref: the image is in the list already, in line 3"},
 		{"prune-share: 101%\n" + head + "ref: registry.example/a:b\n", "c.yaml:1: prune-share: want a share"},
 		{"concurrency: 100\n" + head + "ref: registry.example/a:b\n", "c.yaml:1: concurrency: want a number"},
-		{"mirrors: {registry.example: ['http://x.example']}\n" + head + "ref: registry.example/a:b\n", "c.yaml:1: mirrors.registry.example[0]: want HOST"},
+		{"mirrors: {registry.example: ['http://x.example', 'ftp://x.example']}\n" + head + "ref: registry.example/a:b\n", `c.yaml:1: mirrors.registry.example[1]: "ftp://x.example" is no URL of a mirror`},
+		{"mirrors: {registry.example: [x]}\n" + head + "ref: registry.example/a:b\n", "c.yaml:1: mirrors.registry.example[0]: want HOST"},
+		{"mirror-order: fast\n" + head + "ref: registry.example/a:b\n", "c.yaml:1: mirror-order: want listed or nearest"},
+		{"url-hosts: [a.example, https://b.example]\n" + head + "ref: registry.example/a:b\n", "c.yaml:1: url-hosts[1]: want HOST[:PORT]"},
 	} {
 		_, _, err := Parse("c.yaml", "/c", []byte(tt.text))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

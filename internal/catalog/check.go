@@ -23,12 +23,7 @@ func (c *Catalog) entries() ([]Entry, config.Errors) {
 	if n := c.Concurrency; n != nil && (*n < 1 || *n > maxConcurrency) {
 		k.fail(c.At("concurrency"), "want a number from 1 to %d, not %d", maxConcurrency, *n)
 	}
-	for prefix, mirrors := range c.Mirrors {
-		k.location(c.At("mirrors", prefix), prefix)
-		for i, m := range mirrors {
-			k.location(c.At("mirrors", prefix, i), m)
-		}
-	}
+	k.mirrors(c)
 	if len(c.Images) == 0 {
 		k.fail(c.At("images"), "a catalogue names at least one image")
 	}
@@ -174,6 +169,32 @@ func (k *checker) choice(img *Image, e *Entry) {
 		k.fail(img.At("order"), "want natural, semver or date, not %q", img.Order)
 	case img.Newest == nil:
 		k.fail(img.At("order"), "has a meaning together with newest only")
+	}
+}
+
+// mirrors checks where content may come from besides the registries.
+func (k *checker) mirrors(c *Catalog) {
+	for prefix, mirrors := range c.Mirrors {
+		k.location(c.At("mirrors", prefix), prefix)
+		for i, m := range mirrors {
+			at := c.At("mirrors", prefix, i)
+			if !strings.Contains(m, "://") {
+				k.location(at, m)
+			} else if _, err := transport.ParseMirror(m); err != nil {
+				k.fail(at, "%v", err)
+			}
+		}
+	}
+	if o := c.MirrorOrder; o != "" && o != "listed" && o != "nearest" {
+		k.fail(c.At("mirror-order"), "want listed or nearest, not %q", o)
+	}
+	if c.Has("url-hosts") && len(c.URLHosts) == 0 {
+		k.fail(c.At("url-hosts"), "want at least one HOST[:PORT]")
+	}
+	for i, host := range c.URLHosts {
+		if strings.ContainsAny(host, "/@ ") || host == "" {
+			k.fail(c.At("url-hosts", i), "want HOST[:PORT], not %q", host)
+		}
 	}
 }
 

@@ -42,6 +42,8 @@ func TestSchema(t *testing.T) {
 		"destination: d\nimages: [{ref: registry.example/a:b}]\n",
 		"foo: 1\n" + head + "ref: registry.example/a:b\n",
 		"concurrency: 0\n" + head + "ref: registry.example/a:b\n",
+		"mirror-order: fastest\n" + head + "ref: registry.example/a:b\n",
+		"url-hosts: []\n" + head + "ref: registry.example/a:b\n",
 		"prune-share: 101%\n" + head + "ref: registry.example/a:b\n",
 		"grace: soon\n" + head + "ref: registry.example/a:b\n",
 		head + "platforms: [amd64]\n",

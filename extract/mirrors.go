@@ -1,0 +1,70 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+// mirrorsNote is where a boot directory keeps what is known of mirrors. It saves
+// time; nothing depends on it.
+const mirrorsNote = "mirrors.json"
+
+// MirrorHealth gives what runs over boot directories remember of mirrors. It takes no
+// lock; what cannot be read is nothing.
+func MirrorHealth(dirs ...string) *transport.MirrorHealth {
+	all := map[string]transport.MirrorState{}
+	for _, name := range dirs {
+		for url, state := range readMirrors(name) {
+			if state.Seen.After(all[url].Seen) {
+				all[url] = state
+			}
+		}
+	}
+	return transport.NewMirrorHealth(all)
+}
+
+func readMirrors(dir string) map[string]transport.MirrorState {
+	d, err := bootdir.View(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	var states map[string]transport.MirrorState
+	if _, err := d.Note(mirrorsNote, &states); err != nil {
+		return nil
+	}
+	return states
+}
+
+// keepMirrors writes that for the next run.
+func (o Options) keepMirrors(d *bootdir.Dir) {
+	states, changed := o.MirrorHealth.States()
+	if !changed || o.DryRun {
+		return
+	}
+	if err := d.SetNote(mirrorsNote, states); err != nil {
+		o.warnf("remember how mirrors did: %v", err)
+	}
+}
+
+// mirrorLied tells whether the same thing done once more has other content, because
+// the mirror that gave it is not asked again.
+func mirrorLied(err error) bool {
+	var lied *transport.MirrorError
+	return errors.As(err, &lied)
+}
+
+// readRanges is transport.Ranges for who can begin again.
+func readRanges(ctx context.Context, src transport.Source, d ocispec.Descriptor, ranges []transport.Range, f func(i int, r io.Reader) error) error {
+	for {
+		if err := transport.Ranges(ctx, src, d, ranges, f); !mirrorLied(err) {
+			return err
+		}
+	}
+}
