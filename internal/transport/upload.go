@@ -82,11 +82,12 @@ func mountRefused(ctx context.Context, err error) bool {
 }
 
 // uploadAgain reports whether a new upload could succeed. Beside the passing
-// failures these are answers that tell of an upload that was lost on the way.
+// failures these are answers that tell of an upload that was lost on the way, and
+// content that a mirror gave: it comes from elsewhere the next time.
 func uploadAgain(ctx context.Context, err error) bool {
 	var source *sourceError
 	if errors.As(err, &source) {
-		return false
+		return errors.As(err, new(*MirrorError)) && ctx.Err() == nil
 	}
 	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {
