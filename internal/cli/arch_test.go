@@ -39,8 +39,9 @@ func arrows() map[string][]string {
 		mirrortree:       {"spec"},
 		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
 		"pack/index":     {"spec", ociindex, transport},
+		"pack/relocate":  {"spec", ociindex, transport},
 		"extract":        {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
-		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index"},
+		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate"},
 		"cmd/nbextract":  {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks, serve},
 	}
 }
