@@ -17,7 +17,7 @@ func fetchCommand(env *cli.Env) *cobra.Command {
 	var (
 		o        extract.FetchOptions
 		registry cli.RegistryFlags
-		mirrors  mirrorFlags
+		mirrors  failoverFlags
 		secret   pullSecret
 		asJSON   bool
 	)

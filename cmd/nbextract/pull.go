@@ -17,7 +17,7 @@ func pullCommand(env *cli.Env) *cobra.Command {
 	var (
 		o         extract.Options
 		registry  cli.RegistryFlags
-		mirrors   mirrorFlags
+		mirrors   failoverFlags
 		platforms []string
 		set       []string
 		live      string

@@ -219,7 +219,7 @@ func (s *serveFlags) refresh(env *cli.Env) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		pool := newClientPool(env, &s.registry, &mirrorFlags{}, c, entries)
+		pool := newClientPool(env, &s.registry, &failoverFlags{}, c, entries)
 		defer pool.close()
 		o.MirrorHealth = pool.health
 		o.Client, o.Log, o.Warn, o.Wait = pool.get, env.Info, env.Warn, true

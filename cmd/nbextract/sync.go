@@ -20,7 +20,7 @@ func syncCommand(env *cli.Env) *cobra.Command {
 	var (
 		o        extract.SyncOptions
 		registry cli.RegistryFlags
-		mirrors  mirrorFlags
+		mirrors  failoverFlags
 		file     string
 		signed   trustFlags
 		metrics  string
@@ -116,7 +116,7 @@ did.`,
 type clientPool struct {
 	env     *cli.Env
 	flags   *cli.RegistryFlags
-	mirrors mirrorFlags
+	mirrors failoverFlags
 	cat     *catalog.Catalog
 	entries []catalog.Entry
 	health  *transport.MirrorHealth // of all clients
@@ -127,7 +127,7 @@ type clientPool struct {
 
 // newClientPool makes a pool for a catalogue, which knows mirrors, too. What the
 // flags say of these counts more.
-func newClientPool(env *cli.Env, flags *cli.RegistryFlags, mirrors *mirrorFlags, c *catalog.Catalog, entries []catalog.Entry) *clientPool {
+func newClientPool(env *cli.Env, flags *cli.RegistryFlags, mirrors *failoverFlags, c *catalog.Catalog, entries []catalog.Entry) *clientPool {
 	p := &clientPool{env: env, flags: flags, mirrors: *mirrors, cat: c, entries: entries}
 	if !p.mirrors.ordered && c.MirrorOrder != "" {
 		p.mirrors.order = c.MirrorOrder

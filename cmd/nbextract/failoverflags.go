@@ -15,8 +15,8 @@ const (
 	mirrorsNearest = "nearest"
 )
 
-// mirrorFlags say where blobs may come from besides the registry.
-type mirrorFlags struct {
+// failoverFlags say where blobs may come from besides the registry.
+type failoverFlags struct {
 	mirrors  []string
 	order    string
 	ordered  bool // by the user
@@ -24,7 +24,7 @@ type mirrorFlags struct {
 	private  bool
 }
 
-func (m *mirrorFlags) bind(cmd *cobra.Command) {
+func (m *failoverFlags) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&m.mirrors, "mirror", nil, "fetch blobs from the mirror at `URL` where it has them; may be repeated. Tags and manifests stay the registry's")
 	f.StringVar(&m.order, "mirror-order", mirrorsListed, "which mirror is asked first: `listed` or nearest, by the time to its answer")
@@ -34,7 +34,7 @@ func (m *mirrorFlags) bind(cmd *cobra.Command) {
 }
 
 // check refuses what cannot be meant.
-func (m *mirrorFlags) check(cmd *cobra.Command) error {
+func (m *failoverFlags) check(cmd *cobra.Command) error {
 	m.ordered = cmd.Flags().Changed("mirror-order")
 	if !slices.Contains([]string{mirrorsListed, mirrorsNearest}, m.order) {
 		return cli.Usage("--mirror-order is %s or %s, not %q", mirrorsListed, mirrorsNearest, m.order)
@@ -49,7 +49,7 @@ func (m *mirrorFlags) check(cmd *cobra.Command) error {
 
 // apply puts them into the options of a client. health is what earlier runs
 // remember.
-func (m *mirrorFlags) apply(o *transport.Options, health *transport.MirrorHealth) {
+func (m *failoverFlags) apply(o *transport.Options, health *transport.MirrorHealth) {
 	o.BlobMirrors, o.NearestMirror = m.mirrors, m.order == mirrorsNearest
 	o.URLHosts, o.AllowPrivateHosts = m.urlHosts, m.private
 	o.MirrorHealth = health
