@@ -30,11 +30,11 @@ func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 	if want == "" {
 		to = io.MultiWriter(f, hash)
 	}
-	buf := make([]byte, copyBuffer)
+	size := int64(copyBuffer)
 	if e.Size >= 0 {
-		buf = buf[:max(1, min(e.Size, copyBuffer))]
+		size = max(1, min(e.Size, copyBuffer))
 	}
-	n, err := io.CopyBuffer(to, content, buf)
+	n, err := io.CopyBuffer(to, content, make([]byte, size))
 	e.Size = n
 	if err != nil && keepTorn(err) {
 		f.Suspend()

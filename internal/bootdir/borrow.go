@@ -127,7 +127,8 @@ func (s *Stage) loosen(p string, f stagedFile) {
 	s.loose[p] = f
 }
 
-// Open reads a file of the stage, be it loose or finished.
+// Open reads a file of the stage, be it loose or finished. One that nobody can see
+// yet leaves the page cache again behind the reader, as what is read back does.
 func (s *Stage) Open(p string) (io.ReadCloser, error) {
 	up, name, err := s.gen.parent(p)
 	if err != nil {
@@ -138,7 +139,31 @@ func (s *Stage) Open(p string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), up.join(name)), nil
+	f := os.NewFile(uintptr(fd), up.join(name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loose[p].fresh || s.files[p].fresh {
+		return &passing{File: f, fd: fd}, nil
+	}
+	return f, nil
+}
+
+// passing is a file that is read once, front to back.
+type passing struct {
+	*os.File
+	fd          int
+	at, dropped int64
+}
+
+// Read implements [io.Reader].
+func (f *passing) Read(b []byte) (int, error) {
+	n, err := f.File.Read(b)
+	f.at += int64(n)
+	if f.at-f.dropped >= trailStretch {
+		_ = unix.Fadvise(f.fd, f.dropped, f.at-f.dropped, unix.FADV_DONTNEED)
+		f.dropped = f.at
+	}
+	return n, err
 }
 
 // Prove says that a loose file was read by way of Open, to its end, and had

@@ -66,6 +66,8 @@ func (f *File) Write(p []byte) (int, error) {
 	f.err = err
 	if err == nil && !f.loose {
 		f.crc = crc32.Update(f.crc, castagnoli(), p)
+	}
+	if err == nil {
 		f.wrote()
 	}
 	return n, err

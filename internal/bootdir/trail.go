@@ -14,7 +14,9 @@ const trailStretch = 16 << 20
 
 // trail reads a large file back while it is being written, one stretch behind: so
 // neither the writing nor the reading has to wait for the other at the end, and only
-// a few stretches of a file are in the page cache.
+// a few stretches of a file are in the page cache. Behind a loose file, which its
+// proof will read, it only brings the stretches to the disk and drops them: memory
+// that is used again is several times as fast as memory that is new.
 //
 // It has a descriptor of its own, so that an error of the disk which it sees is seen
 // by the fsync of the writer, too. Whatever goes wrong here only ends the trail: the
@@ -23,7 +25,8 @@ type trail struct {
 	fd    int
 	ends  chan int64 // of stretches that are written
 	ended chan struct{}
-	read  *reread // the first done bytes
+	loose bool
+	read  *reread // the first done bytes; stays empty where the file is loose
 	done  int64
 }
 
@@ -39,7 +42,7 @@ func (f *File) follow() *trail {
 		return nil
 	}
 	// One stretch may wait: the writer is two ahead at most.
-	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), read: newReread()}
+	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), loose: f.loose, read: newReread()}
 	go t.run()
 	return t
 }
@@ -57,7 +60,7 @@ func (t *trail) run() {
 		err := retry(func() error { return unix.SyncFileRange(t.fd, from, end-from, all) })
 		if err == nil {
 			_ = unix.Fadvise(t.fd, from, end-from, unix.FADV_DONTNEED)
-			err = t.readUpTo(end, buf)
+			err = t.take(end, buf)
 		}
 		if err != nil {
 			broken = true
@@ -66,7 +69,12 @@ func (t *trail) run() {
 	}
 }
 
-func (t *trail) readUpTo(end int64, buf []byte) error {
+// take reads a stretch that is on the disk.
+func (t *trail) take(end int64, buf []byte) error {
+	if t.loose {
+		t.done = end
+		return nil
+	}
 	for t.done < end {
 		p := buf[:min(int64(len(buf)), end-t.done)]
 		n := 0
@@ -98,7 +106,7 @@ func (f *File) wrote() {
 }
 
 // overtake ends the trail and gives what it has read back, which are the first so
-// many bytes of the file.
+// many bytes of the file; of a loose one, none.
 func (f *File) overtake() (p *reread, read int64) {
 	t := f.trail
 	if t == nil {
@@ -108,5 +116,8 @@ func (f *File) overtake() (p *reread, read int64) {
 	close(t.ends)
 	<-t.ended
 	_ = unix.Close(t.fd)
+	if t.loose {
+		return t.read, 0
+	}
 	return t.read, t.done
 }

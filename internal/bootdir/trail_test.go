@@ -3,10 +3,12 @@
 package bootdir
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,5 +125,34 @@ func TestWrongContent(t *testing.T) {
 		if _, err := s.Open(name); err == nil {
 			t.Errorf("%s: it stays in the stage", name)
 		}
+	}
+}
+
+// TestTrailOfLooseFile: it reads nothing, and the file is whole.
+func TestTrailOfLooseFile(t *testing.T) {
+	d := openTest(t, t.TempDir(), Options{})
+	s, err := d.Begin(context.Background(), live)
+	must(t, err)
+	defer s.Discard()
+	data := make([]byte, 2*trailStretch+5)
+	for i := range data {
+		data[i] = byte(i >> 12)
+	}
+	f, err := s.CreateLoose("big", int64(len(data)))
+	must(t, err)
+	_, err = f.Write(data)
+	must(t, err)
+	if f.trail == nil {
+		t.Error("nothing follows a large file")
+	}
+	must(t, f.CloseLoose())
+	r, err := s.Open("big")
+	must(t, err)
+	defer r.Close()
+	got := sha256.New()
+	_, err = io.Copy(got, r)
+	must(t, err)
+	if want := sha256.Sum256(data); !bytes.Equal(got.Sum(nil), want[:]) {
+		t.Error("it holds something else")
 	}
 }
