@@ -18,12 +18,6 @@ type Sources interface {
 	Source(context.Context, transport.Reference) (transport.Source, error)
 }
 
-// Sources opens what references name. *transport.Client does; who has the images
-// already can answer from there.
-type Sources interface {
-	Source(context.Context, transport.Reference) (transport.Source, error)
-}
-
 // Pull brings the boot trees of the references below o.Dir up to date and
 // reports on each. A reference is asked for with one request; what is
 // unchanged and undamaged costs nothing more. All references are resolved, and
