@@ -13,13 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-const (
-	// blobBuffer is what the small writes of a codec are gathered into, in bytes.
-	blobBuffer = 256 << 10
-	// flushStretch is after how many bytes of a blob the disk is told to begin
-	// with them, so that the sync at the end has little left to wait for.
-	flushStretch = 16 << 20
-)
+// blobBuffer is what the small writes of a codec are gathered into, in bytes.
+const blobBuffer = 256 << 10
 
 // blobFile is a blob that is being written, and digested on the way.
 type blobFile struct {
@@ -28,7 +23,8 @@ type blobFile struct {
 	hash    hash.Hash
 	size    int64
 	durable bool
-	begun   int64 // of size: told to the disk
+	flusher *flusher // of a durable one that is large
+	told    int64    // of size, to the flusher
 }
 
 // createBlob starts a blob in a file that must not exist yet. A durable one has
@@ -51,6 +47,7 @@ func (b *blobFile) finish(err error) (ocispec.Descriptor, error) {
 	if err == nil {
 		err = b.buf.Flush()
 	}
+	b.flusher.stop()
 	if err == nil && b.durable {
 		err = b.file.Sync()
 	}
@@ -65,9 +62,12 @@ func (b *blobSink) Write(p []byte) (int, error) {
 	n, err := b.file.Write(p)
 	b.hash.Write(p[:n])
 	b.size += int64(n)
-	if b.durable && b.size-b.begun >= flushStretch {
-		startFlush(b.file, b.begun, b.size-b.begun)
-		b.begun = b.size
+	if b.durable && b.size-b.told >= flushStretch {
+		if b.flusher == nil {
+			b.flusher = newFlusher(b.file)
+		}
+		b.flusher.ends <- b.size
+		b.told = b.size
 	}
 	return n, err
 }

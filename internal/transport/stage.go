@@ -65,8 +65,8 @@ func (s *Stage) putBlob(ctx context.Context, write func(w io.Writer) error) (oci
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	// What is uploaded need not outlive this run.
-	b, err := createBlob(ctx, name, s.dst.Transport != Docker)
+	// What is uploaded, or copied into an archive, need not outlive this run.
+	b, err := createBlob(ctx, name, s.dst.Transport == OCI || s.dst.Transport == Dir)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
