@@ -52,7 +52,7 @@ func TestBlobFileFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if _, err := b.Write(make([]byte, blobBuffer)); !errors.Is(err, context.Canceled) {
+	if _, err := b.Write(make([]byte, 2*blobBuffer)); !errors.Is(err, context.Canceled) {
 		t.Errorf("it is written on: %v", err)
 	}
 	if _, err := b.finish(io.ErrUnexpectedEOF); !errors.Is(err, io.ErrUnexpectedEOF) {
