@@ -35,7 +35,7 @@ platform; 75 another run works on the directory; 130 interrupted.`,
 		pullCommand(env), syncCommand(env), listCommand(env), fetchCommand(env),
 		statusCommand(env), verifyCommand(env),
 		rollbackCommand(env), unpinCommand(env), pruneCommand(env),
-		serveCommand(env),
+		serveCommand(env), mirrorCommand(env),
 	)
 	return cmd
 }

@@ -41,8 +41,9 @@ func arrows() map[string][]string {
 		"pack/index":     {"spec", ociindex, transport},
 		"pack/relocate":  {"spec", ociindex, transport},
 		"extract":        {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
+		"extract/mirror": {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
 		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate"},
-		"cmd/nbextract":  {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", config, catalog, hooks, serve},
+		"cmd/nbextract":  {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree},
 	}
 }
 

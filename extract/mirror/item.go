@@ -1,0 +1,170 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/nbpack/nbpack/internal/mirrortree"
+	"github.com/nbpack/nbpack/internal/transport"
+)
+
+// Reference names an image, or all images of a repository whose tags a pattern
+// takes.
+type Reference struct {
+	transport.Reference
+	// Pattern is for path.Match; empty for the one image.
+	Pattern string
+}
+
+// ParseReference reads a reference as transport.ParseReference does. In the tag
+// of one in a registry *, ? and [...] may stand. Errors are usage errors.
+func ParseReference(s string) (Reference, error) {
+	at := strings.LastIndexByte(s, ':')
+	if at < 0 || strings.Contains(s[at:], "/") || !strings.ContainsAny(s[at:], "*?[") {
+		ref, err := transport.ParseReference(s)
+		return Reference{Reference: ref}, err
+	}
+	ref, err := transport.ParseReference(s[:at])
+	if err != nil {
+		return Reference{}, err
+	}
+	r := Reference{Reference: ref, Pattern: s[at+1:]}
+	r.Tag = ""
+	if _, err := path.Match(r.Pattern, ""); err != nil || ref.Transport != transport.Docker || ref.Digest != "" {
+		return Reference{}, &usageError{
+			msg:  fmt.Sprintf("reference %q: %q is no pattern for the tags of a repository", s, r.Pattern),
+			hint: `write HOST/REPOSITORY:PATTERN, with *, ? and [...] in the pattern`,
+		}
+	}
+	return r, nil
+}
+
+// String gives the reference as ParseReference reads it.
+func (r Reference) String() string {
+	if r.Pattern != "" {
+		return r.Transport + "://" + r.Name + ":" + r.Pattern
+	}
+	return r.Reference.String()
+}
+
+// item is one image and its place in the tree.
+type item struct {
+	ref  transport.Reference
+	name string // of the repository in the tree
+	tag  string // "" where the digest alone names it
+}
+
+// String names the place, as a client of the mirror would.
+func (it item) String() string {
+	if it.tag == "" {
+		return it.name + "@" + it.ref.Digest.String()
+	}
+	return it.name + ":" + it.tag
+}
+
+// place finds the place of an image: the repository that it has in its registry,
+// or that a bundle says, or the one that the caller wants.
+func place(ref transport.Reference, repository string) (item, error) {
+	it := item{ref: ref, name: repository, tag: ref.Tag}
+	said := ref // what the reference says of repository and tag
+	if ref.Transport == transport.OCI || ref.Transport == transport.OCIArchive {
+		if full, err := transport.ParseReference(ref.Tag); err == nil && full.Transport == transport.Docker {
+			said, it.tag = full, full.Tag
+		}
+	}
+	if it.name == "" && said.Transport == transport.Docker {
+		_, it.name, _ = strings.Cut(said.Name, "/")
+	}
+	switch {
+	case it.name == "":
+		return it, &usageError{
+			msg:  fmt.Sprintf("reference %q names no repository", ref),
+			hint: "say in which repository of the mirror it belongs with --repository",
+		}
+	case it.tag == "" && ref.Digest == "" || it.tag != "" && !mirrortree.IsTag(it.tag):
+		return it, &usageError{
+			msg:  fmt.Sprintf("reference %q names no tag that the image could have in the mirror", ref),
+			hint: "write oci:DIR:TAG, or @DIGEST",
+		}
+	}
+	if err := mirrortree.CheckName(it.name); err != nil {
+		return it, &usageError{msg: fmt.Sprintf("reference %q: %v", ref, err), hint: "give the repository another name with --repository"}
+	}
+	return it, nil
+}
+
+// places gives the items of all references, each once. Two images that want one
+// place are refused, and so are two repositories under one name, unless the
+// caller wants that.
+func places(refs []transport.Reference, repository string) ([]item, error) {
+	var items []item
+	taken := map[string]transport.Reference{}
+	from := map[string]string{}
+	for _, ref := range refs {
+		it, err := place(ref, repository)
+		if err != nil {
+			return nil, err
+		}
+		other, twice := taken[it.String()]
+		if twice && other == ref {
+			continue
+		}
+		if twice {
+			return nil, &usageError{
+				msg:  fmt.Sprintf("%q and %q would both be %q in the mirror", other, ref, it),
+				hint: "fill two mirrors, or give one of them another repository with --repository",
+			}
+		}
+		if was, ok := from[it.name]; ok && was != ref.Name && repository == "" && ref.Transport == transport.Docker {
+			return nil, &usageError{
+				msg:  fmt.Sprintf("%q and %q would be one repository in the mirror, %q", was, ref.Name, it.name),
+				hint: "fill two mirrors, or join them with --repository",
+			}
+		}
+		if ref.Transport == transport.Docker {
+			from[it.name] = ref.Name
+		}
+		taken[it.String()] = ref
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// companionTag takes the tags under which cosign and the fallback of the referrers
+// API keep what belongs to other manifests: they follow these, and no pattern.
+var companionTag = regexp.MustCompile(`^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:\.[A-Za-z0-9._-]+)?$`)
+
+// expand asks registries what patterns stand for. What cannot be listed is
+// given to failed, and the others go on.
+func expand(ctx context.Context, c *transport.Client, refs []Reference, failed func(string, error)) ([]transport.Reference, error) {
+	var all []transport.Reference
+	listed := map[string][]string{}
+	for _, r := range refs {
+		if r.Pattern == "" {
+			all = append(all, r.Reference)
+			continue
+		}
+		tags, ok := listed[r.Name]
+		if !ok {
+			var err error
+			if tags, err = c.Tags(ctx, r.Reference); err != nil {
+				if ctx.Err() != nil {
+					return nil, err
+				}
+				failed(r.String(), err)
+			}
+			listed[r.Name] = tags
+		}
+		for _, tag := range tags {
+			if ok, _ := path.Match(r.Pattern, tag); ok && !companionTag.MatchString(tag) && mirrortree.IsTag(tag) {
+				one := r.Reference
+				one.Tag = tag
+				all = append(all, one)
+			}
+		}
+	}
+	return all, nil
+}
