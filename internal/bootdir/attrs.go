@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dirMode is the mode of a directory that replaces none.
-const dirMode = 0o755
-
 // dressDir gives a new directory owner, extended attributes (ACL and security
 // label among them) and mode of the one that it replaces, or 0755 when there
 // is none. The mode comes last: changing the owner clears bits of it.

@@ -221,9 +221,9 @@ func (b *batch) sameEntry(dir *dirFD, e spec.Entry) (bool, error) {
 	}
 	switch e.Type {
 	case spec.TypeDir:
-		return isDir(st), nil
+		return isDir(st) && b.s.attrs.wrong(e.Type, st) == "", nil
 	case spec.TypeFile:
-		return sameInode(st, b.files[SourceOf(e)]) && perm(st) == fileMode, nil
+		return sameInode(st, b.files[SourceOf(e)]) && b.s.attrs.wrong(e.Type, st) == "", nil
 	}
 	if !isType(st, unix.S_IFLNK) {
 		return false, nil

@@ -117,7 +117,7 @@ func (p *plan) stageBeside(e spec.Entry, staged string) error {
 	defer to.close()
 	name := path.Base(staged)
 	if e.Type == spec.TypeSymlink {
-		err = p.s.d.ops.symlink(e.Target, to, name)
+		err = p.s.symlink(e.Target, to, name)
 	} else {
 		var b *builder
 		if b, err = p.builder(); err == nil {
@@ -208,9 +208,11 @@ func (c *comparison) besideProblem(at *cursor, e spec.Entry, shown FileState) (s
 		return WrongType, nil
 	case e.Type == spec.TypeFile && st.Size != e.Size:
 		return WrongSize, nil
-	case e.Type == spec.TypeFile && perm(st) != fileMode:
-		return WrongMode, nil
-	case e.Type == spec.TypeFile && !c.checksum && stateOf(shown.Path, st) == shown:
+	}
+	if what, err := c.tree.Attributes.worn(at, e, st); what != "" || err != nil {
+		return what, err
+	}
+	if e.Type == spec.TypeFile && !c.checksum && stateOf(shown.Path, st) == shown {
 		return "", nil
 	}
 	if err := c.ctx.Err(); err != nil {

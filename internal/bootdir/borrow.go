@@ -64,7 +64,7 @@ func (s *Stage) borrowFrom(place, p string, size int64, only *unix.Stat_t) (bool
 	if st.Size != size || only != nil && !sameInode(st, only) {
 		return false, nil
 	}
-	src := &source{from, name, fd, st, st.Nlink == 1 && isGenerationPath(place)}
+	src := &source{from, name, fd, st, st.Nlink == 1 && isGenerationPath(place), false}
 	linked, err := s.link(src, p)
 	if err != nil {
 		return false, err

@@ -119,11 +119,19 @@ func (b *builder) fillEntry(e spec.Entry, old, live *dirFD, present bool) error 
 			}
 			defer under.close()
 		}
-		return b.fillDir(e.Path, under, live, name)
+		return b.fillManaged(e.Path, under, live, name)
 	case spec.TypeSymlink:
-		return b.d.ops.symlink(e.Target, live, name)
+		return b.s.symlink(e.Target, live, name)
 	}
 	return b.linkManaged(e, live, name)
+}
+
+// fillManaged is fillDir for a directory of the tree, which gets its attributes.
+func (b *builder) fillManaged(rel string, old, live *dirFD, name string) error {
+	if err := b.fillDir(rel, old, live, name); err != nil {
+		return err
+	}
+	return b.s.dressDirAt(live, name)
 }
 
 // fillDir makes a directory and what is in it; it looks like the one it
@@ -228,6 +236,9 @@ func (b *builder) linkManaged(e spec.Entry, live *dirFD, name string) error {
 		return err
 	}
 	if err := b.d.ops.chmod(out, live.join(name), fileMode); err != nil {
+		return err
+	}
+	if err := b.s.dressFile(live, name); err != nil {
 		return err
 	}
 	if err := b.d.ops.fsync(out, live.join(name)); err != nil {

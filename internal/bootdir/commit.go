@@ -88,6 +88,9 @@ func (s *Stage) prepare(ctx context.Context, img *Image, trees []*Tree) (*commit
 	if err := s.checkComplete(whole.Entries); err != nil {
 		return nil, err
 	}
+	if err := s.dressStaged(whole.Entries); err != nil {
+		return nil, err
+	}
 	if err := s.syncDirs(s.gen); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,12 @@ func (d *Dir) Drift(ctx context.Context, t *Tree, checksum bool) ([]Problem, err
 	if what, err := d.liveProblem(t); err != nil || what != "" {
 		return []Problem{{".", what}}, err
 	}
+	var problems []Problem
+	if what, err := d.topProblem(t); err != nil {
+		return nil, err
+	} else if what != "" {
+		problems = append(problems, Problem{TopPath, what})
+	}
 	base, err := d.openManaged(t.Live)
 	if err != nil {
 		return nil, err
@@ -52,7 +58,6 @@ func (d *Dir) Drift(ctx context.Context, t *Tree, checksum bool) ([]Problem, err
 	for i, f := range t.Files {
 		c.states[f.Path] = i
 	}
-	var problems []Problem
 	for _, e := range t.Shown(img) {
 		what, err := c.compare(e)
 		if err == nil && what == "" {
@@ -137,7 +142,7 @@ func (c *comparison) compare(e spec.Entry) (string, error) {
 		if !isDir(st) {
 			return WrongType, nil
 		}
-		return "", nil
+		return c.tree.Attributes.worn(c.cursor, e, st)
 	case spec.TypeSymlink:
 		return c.compareLink(e, st)
 	}
@@ -156,7 +161,10 @@ func (c *comparison) compareLink(e spec.Entry, st *statT) (string, error) {
 	if err == nil && target != e.Target {
 		return WrongTarget, nil
 	}
-	return "", err
+	if err != nil {
+		return "", err
+	}
+	return c.tree.Attributes.worn(c.cursor, e, st)
 }
 
 func (c *comparison) compareFile(e spec.Entry, st *statT) (string, error) {
@@ -173,10 +181,7 @@ func (c *comparison) compareFile(e spec.Entry, st *statT) (string, error) {
 			return what, err
 		}
 	}
-	if perm(st) != fileMode {
-		return WrongMode, nil
-	}
-	return "", nil
+	return c.tree.Attributes.worn(c.cursor, e, st)
 }
 
 // compareBytes hashes a file; the state it had then is noted.

@@ -14,9 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileMode is the mode of every managed regular file.
-const fileMode = 0o444
-
 // File is a regular file of a stage that is being written.
 type File struct {
 	s     *Stage

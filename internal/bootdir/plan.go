@@ -32,7 +32,7 @@ func (p *plan) look(t *Tree) error {
 	tree := *t
 	tree.Version, tree.Digest = recordVersion, p.img.Digest
 	tree.History = nextHistory(cur, p.img.Digest, d.opts.Now())
-	tree.Files, tree.Units = nil, nil
+	tree.Files, tree.Units, tree.Attributes = nil, nil, p.s.attrs
 	if tree.Mode == "" {
 		tree.Mode = ModeDir
 	}

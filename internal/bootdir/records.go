@@ -218,7 +218,7 @@ func (d *Dir) UpdateTree(t *Tree) error {
 	}
 	next := *t
 	next.Version, next.Mode, next.Arrangement, next.Digest = cur.Version, cur.Mode, cur.Arrangement, cur.Digest
-	next.Units, next.Files, next.History = cur.Units, cur.Files, cur.History
+	next.Units, next.Files, next.History, next.Attributes = cur.Units, cur.Files, cur.History, cur.Attributes
 	return d.writeTree(&next)
 }
 

@@ -131,7 +131,7 @@ func (s *Stage) Link(p, staged string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return s.take(&source{from, name, fd, st, f.fresh}, p, f.sha256)
+	return s.take(&source{from, name, fd, st, f.fresh, true}, p, f.sha256)
 }
 
 // Remove takes a finished file out of the stage again.
@@ -164,6 +164,7 @@ type source struct {
 	fd    int
 	st    *unix.Stat_t
 	fresh bool // its time may be changed: nobody sees it yet
+	ours  bool // it is in this stage, and gets its attributes with it
 }
 
 // reuseFrom tries one place. What is wrong with the place (missing, a link,
@@ -187,7 +188,7 @@ func (s *Stage) reuseFrom(root *dirFD, place, p, sha256 string, size int64) (boo
 	}
 	// A generation's file that is in no live tree may get a new time.
 	hidden := root == s.d.root && st.Nlink == 1 && isGenerationPath(place)
-	return true, s.take(&source{from, name, fd, st, hidden}, p, sha256)
+	return true, s.take(&source{from, name, fd, st, hidden, false}, p, sha256)
 }
 
 func isGenerationPath(place string) bool {
@@ -215,7 +216,7 @@ func (s *Stage) take(src *source, p, sha256 string) error {
 // is needed: wrong mode or owner, a time that would go back for this path, or
 // a file system that makes no more links.
 func (s *Stage) link(src *source, p string) (bool, error) {
-	if perm(src.st) != fileMode || int(src.st.Uid) != os.Geteuid() {
+	if !src.ours && !s.fits(src.dir, src.name, src.st) {
 		return false, nil
 	}
 	bump, err := s.goesBack(src.st, p)

@@ -180,6 +180,10 @@ func scenarios() []scenario {
 			setup: setups(installed(live, ModeDir, treeA), installed(live, ModeDir, treeB))},
 		{name: "repair", live: live, run: installer(live, ModeDir, treeB),
 			setup: setups(installed(live, ModeDir, treeA), installed(live, ModeDir, treeB), truncated(live, "initrd.img"))},
+		{name: "other modes", live: live, run: func(dir string, o Options) error {
+			_, err := wearing(live, ModeDir, treeA, &Attributes{Files: 0o440, Dirs: 0o750})(dir, o)
+			return err
+		}, setup: installed(live, ModeDir, treeA)},
 		{name: "resumed install", live: live, setup: setups(interrupted(live, treeA, 9)), run: resumer(live, treeA)},
 		{name: "resumed update", live: live, run: resumer(live, treeB),
 			setup: setups(installed(live, ModeDir, treeA), interrupted(live, treeB, 14))},

@@ -32,6 +32,8 @@ type Stage struct {
 	content map[string]string     // sha256 to the path of a finished file
 	links   map[string]string
 	loose   map[string]stagedFile // by path: see Borrow
+	attrs   *Attributes           // see Wear; nil for the usual ones
+	label   string                // whole SELinux context of attrs
 
 	keep bool // the journal names this stage: only recovery may remove it
 }

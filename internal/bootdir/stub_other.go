@@ -50,6 +50,9 @@ func (d *Dir) Image(string) (*Image, error) { return nil, errPlatform }
 // Images refuses on this system.
 func (d *Dir) Images() ([]*Image, error) { return nil, errPlatform }
 
+// Wear refuses on this system.
+func (s *Stage) Wear(*Attributes) error { return errPlatform }
+
 // HasGeneration is false.
 func (d *Dir) HasGeneration(string) bool { return false }
 

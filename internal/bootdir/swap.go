@@ -31,7 +31,11 @@ func (c *commit) makeParent(dir string) error {
 		return err
 	}
 	defer up.close()
-	if err := c.d.ops.mkdir(up, name, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = c.d.ops.mkdir(up, name, dirMode)
+	if err == nil {
+		err = c.dressParent(up, name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return c.d.ops.fsync(up.fd, up.path)

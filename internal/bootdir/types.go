@@ -66,7 +66,7 @@ type ChunkList struct {
 }
 
 // Tree is the record of one live tree. The caller fills the upper part; Commit
-// fills Version, Digest, Units, Files and History, and Live where it is empty, and sets Mode to what
+// fills Version, Attributes, Digest, Units, Files and History, and Live where it is empty, and sets Mode to what
 // it really made.
 type Tree struct {
 	Reference   string            `json:"reference"`             // as the user named it
@@ -86,12 +86,13 @@ type Tree struct {
 	Mode        LiveMode          `json:"mode"`                  // wanted before Commit, real after it
 	Arrangement *Arrangement      `json:"arrangement,omitempty"` // what the tree shows; nil: the image as it is
 
-	Version int          `json:"version"`         // of the record's form
-	Live    string       `json:"live"`            // slash path below the boot directory, FlatLive for flat
-	Digest  string       `json:"digest"`          // of the manifest that is live
-	Units   []string     `json:"units"`           // paths below the boot directory that are put in place by one rename each
-	Files   []FileState  `json:"files,omitempty"` // of the managed regular files, by path
-	History []Generation `json:"history"`         // newest first; the first is the live one
+	Version    int          `json:"version"`              // of the record's form
+	Attributes *Attributes  `json:"attributes,omitempty"` // that the stage was told to Wear
+	Live       string       `json:"live"`                 // slash path below the boot directory, FlatLive for flat
+	Digest     string       `json:"digest"`               // of the manifest that is live
+	Units      []string     `json:"units"`                // paths below the boot directory that are put in place by one rename each
+	Files      []FileState  `json:"files,omitempty"`      // of the managed regular files, by path
+	History    []Generation `json:"history"`              // newest first; the first is the live one
 }
 
 // Selection is the user's choice among platforms.
@@ -119,9 +120,12 @@ type Generation struct {
 
 // Problem is a managed entry that is not as recorded.
 type Problem struct {
-	Path string `json:"path"` // below the live path; "." for the live path itself
+	Path string `json:"path"` // below the live path; "." where that itself is not what it was, TopPath where it is
 	What string `json:"what"` // one of the words below
 }
+
+// TopPath is the live path itself in problems that concern only its attributes.
+const TopPath = "/"
 
 // What can be wrong with a managed entry.
 const (
@@ -130,6 +134,8 @@ const (
 	WrongSize   = "wrong size"
 	WrongBytes  = "wrong content"
 	WrongMode   = "wrong mode"
+	WrongOwner  = "wrong owner"
+	WrongLabel  = "wrong label"
 	WrongTarget = "wrong link target"
 
 	GenerationGone  = "missing below by-digest"

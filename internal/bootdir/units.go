@@ -38,7 +38,11 @@ func (p *plan) dirUnit() error {
 			return err
 		}
 		defer old.close()
-		if same, err := p.same(old, "."); err != nil || same && !p.stale(".") {
+		what, err := p.s.d.wornTop(&Tree{Live: p.tree.Live, Attributes: p.s.attrs}, st)
+		if err != nil {
+			return err
+		}
+		if same, err := p.same(old, "."); err != nil || same && what == "" && !p.stale(".") {
 			return err
 		}
 	}
@@ -46,7 +50,7 @@ func (p *plan) dirUnit() error {
 	if err != nil {
 		return err
 	}
-	if err := b.fillDir(".", old, p.s.dir, u.Staged); err != nil {
+	if err := b.fillManaged(".", old, p.s.dir, u.Staged); err != nil {
 		return err
 	}
 	p.strangers = b.strangers
@@ -88,7 +92,7 @@ func (p *plan) linkUnit() error {
 			return err
 		}
 	}
-	if err := p.s.d.ops.symlink(target, p.s.dir, u.Staged); err != nil {
+	if err := p.s.symlink(target, p.s.dir, u.Staged); err != nil {
 		return err
 	}
 	return p.addUnit(u)

@@ -163,6 +163,9 @@ func checkTree(t *Tree) error {
 	if t.Mode != ModeDir && t.Mode != ModeLink {
 		return fmt.Errorf("unknown mode %q", t.Mode)
 	}
+	if err := t.Attributes.check(); err != nil {
+		return fmt.Errorf("attributes: %w", err)
+	}
 	if err := checkArrangement(t.Live, t.Arrangement); err != nil {
 		return fmt.Errorf("arrangement: %w", err)
 	}
