@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
@@ -14,6 +15,44 @@ import (
 // attachmentName is the grammar of the names under which a layout or registry
 // keeps what is attached to manifests.
 var attachmentName = regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})(\.[a-z0-9-]+)?$`)
+
+// AttachedTo reads the tag of what is attached to a manifest: ALGORITHM-HEX for the
+// list of what refers to it, ALGORITHM-HEX.SUFFIX for its companions.
+func AttachedTo(tag string) (subject digest.Digest, suffix string, ok bool) {
+	if !attachmentName.MatchString(tag) {
+		return "", "", false
+	}
+	tag, suffix, _ = strings.Cut(tag, ".")
+	algorithm, hex, _ := strings.Cut(tag, "-")
+	return digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex), suffix, true
+}
+
+// AttachmentTag is the tag that AttachedTo reads.
+func AttachmentTag(subject digest.Digest, suffix string) string {
+	if suffix == "" {
+		return referrersTag(subject)
+	}
+	return attachedTag(subject, suffix)
+}
+
+// ReferrerOf describes a manifest or index as a list of referrers does, from its
+// own words; false if it does not refer to subject.
+func ReferrerOf(subject digest.Digest, mediaType string, body []byte) (ocispec.Descriptor, bool, error) {
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}
+	if spec.IsIndex(mediaType) {
+		index, err := spec.ParseIndex(mediaType, body)
+		if err != nil || index.Subject == nil || index.Subject.Digest != subject {
+			return d, false, err
+		}
+		d.ArtifactType, d.Annotations = index.ArtifactType, index.Annotations
+		return d, true, nil
+	}
+	m, err := spec.ParseManifest(mediaType, body)
+	if err != nil || m.Subject == nil || m.Subject.Digest != subject {
+		return d, false, err
+	}
+	return referrerEntry(d, m), true, nil
+}
 
 // Referrers implements AttachmentSource. A layout has them in its index.json, as
 // entries of their own, or listed under the name that registries use as a tag.
