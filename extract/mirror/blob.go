@@ -150,7 +150,7 @@ func (r *run) download(ctx context.Context, src transport.Source, d ocispec.Desc
 	if err := r.tree.mkdir(path.Dir(to), &dirs{}); err != nil {
 		return err
 	}
-	return r.tree.root.Rename(name, to)
+	return r.tree.rename(name, to)
 }
 
 // receive completes a blob of which f has the beginning. All of it has gone

@@ -29,7 +29,11 @@ func (r *run) wish(ctx context.Context, j *job, order int) {
 	raw := map[string]bootWish{}
 	var others []leaf
 	for _, l := range j.leaves {
-		if live := rawTree(l.manifest, l.entry); live == "" {
+		live, err := rawTree(l.manifest, l.entry)
+		if err != nil {
+			r.opts.Log("%s: its boot files are not laid out: %v", j.item, err)
+		}
+		if live == "" {
 			others = append(others, l)
 		} else if _, twice := raw[live]; !twice {
 			raw[live] = bootWish{order, l.desc, l.entry}
@@ -50,24 +54,23 @@ func (r *run) wish(ctx context.Context, j *job, order int) {
 
 // rawTree gives the directory below boot/ for an artifact each of whose layers is
 // a boot file as it is; "" for everything else, and where its labels do not
-// suffice.
-func rawTree(m *ocispec.Manifest, entry *ocispec.Descriptor) string {
+// suffice. The error says what is wrong with one that has them.
+func rawTree(m *ocispec.Manifest, entry *ocispec.Descriptor) (live string, err error) {
 	form, use := spec.FormOf(m, entry), spec.DiskTypeOf(m, entry)
-	if !form.BootTree() || !form.NamesFiles() || use != "" && use != spec.DiskTypeNetboot {
-		return ""
+	if !form.BootTree() || !form.NamesFiles() || form == spec.FormNboci || use != "" && use != spec.DiskTypeNetboot {
+		return "", nil
 	}
 	labels, err := spec.ArtifactLabels(m, entry)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	live := liveOf(labels)
-	if live == "" {
-		return ""
+	if live = liveOf(labels); live == "" {
+		return "", nil
 	}
-	if files, err := rawFiles(m, entry); err != nil || len(files) == 0 {
-		return ""
+	if _, err := rawFiles(m, entry); err != nil {
+		return "", err
 	}
-	return live
+	return live, nil
 }
 
 // liveOf is the default layout of extract: NAME/VERSION/ARCH.
@@ -101,6 +104,9 @@ func rawFiles(m *ocispec.Manifest, entry *ocispec.Descriptor) (map[string]digest
 			return nil, fmt.Errorf("layer %s is not a file as it is", d.Digest)
 		}
 		files[l.Path] = d.Digest
+	}
+	if len(files) == 0 {
+		return nil, errors.New("it has no files")
 	}
 	labels, err := spec.ArtifactLabels(m, entry)
 	if err != nil {
@@ -265,7 +271,10 @@ func (r *run) mayReplace(dir string) error {
 // replaceDir puts a staged directory in its place and removes the one before.
 func (t *tree) replaceDir(stage, dir string, log func(string, ...any)) error {
 	if _, err := t.lstat(dir); err != nil {
-		return errors.Join(t.root.Rename(stage, dir), t.syncOne(path.Dir(dir)))
+		return errors.Join(t.rename(stage, dir), t.syncOne(path.Dir(dir)))
+	}
+	if err := t.next(); err != nil {
+		return err
 	}
 	swapped, err := t.exchange(stage, dir)
 	if err != nil {
@@ -276,10 +285,13 @@ func (t *tree) replaceDir(stage, dir string, log func(string, ...any)) error {
 	}
 	log("%s: this file system cannot exchange directories, so for a moment it is not there", dir)
 	old := t.tmp()
-	if err := t.root.Rename(dir, old); err != nil {
+	if err := t.rename(dir, old); err != nil {
 		return fmt.Errorf("replace %q: %w", dir, err)
 	}
-	return errors.Join(t.root.Rename(stage, dir), t.syncOne(path.Dir(dir)), t.root.RemoveAll(old))
+	if err := t.rename(stage, dir); err != nil {
+		return errors.Join(fmt.Errorf("replace %q: %w", dir, err), t.rename(old, dir))
+	}
+	return errors.Join(t.syncOne(path.Dir(dir)), t.root.RemoveAll(old))
 }
 
 func (t *tree) syncOne(p string) error {

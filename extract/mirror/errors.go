@@ -21,18 +21,19 @@ func (e *LockedError) Hint() string {
 	return "wait for the other run to end; the lock goes away with its process"
 }
 
-// Error sums up a run in which references failed.
+// Error sums up a run in which references, or directories of boot files, failed.
 type Error struct {
 	Failures []Failure
 	Total    int // references
 }
 
-// Error counts; each failure was told of when it happened.
+// Error counts where there are several references: then each failure was told of
+// when it happened.
 func (e *Error) Error() string {
 	if len(e.Failures) == 1 && e.Total == 1 {
-		return e.Failures[0].err.Error()
+		return fmt.Sprintf("%s: %v", e.Failures[0].Reference, e.Failures[0].err)
 	}
-	return fmt.Sprintf("%d of %d references failed", len(e.Failures), e.Total)
+	return fmt.Sprintf("%d failures in a run over %d references", len(e.Failures), e.Total)
 }
 
 // ExitCode is that of the failures if they all ask for the same, else 1.

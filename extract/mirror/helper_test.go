@@ -152,8 +152,11 @@ func (o *origin) artifact(repo, tag, name string, files map[string]string) ocisp
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: spec.ArtifactType,
 		Config: o.blob(repo, ocispec.MediaTypeEmptyJSON, "{}"),
 		Annotations: map[string]string{
-			spec.LabelVersion: "1", spec.LabelOSName: name, spec.LabelOSVersion: "1", spec.LabelOSArch: "amd64", spec.LabelEntrypoint: "shim.efi",
+			spec.LabelVersion: "1", spec.LabelOSName: name, spec.LabelOSVersion: "1", spec.LabelOSArch: "amd64",
 		},
+	}
+	if files["shim.efi"] != "" {
+		m.Annotations[spec.LabelEntrypoint] = "shim.efi"
 	}
 	for _, file := range sortedKeys(files) {
 		d := o.blob(repo, spec.MediaTypeFile, files[file])

@@ -120,7 +120,7 @@ func (s *sweep) removeBoot(ctx context.Context) error {
 		}
 		if _, err := s.tree.lstat(dir); err == nil {
 			old := s.tree.tmp()
-			if err := errors.Join(s.tree.root.Rename(dir, old), s.tree.root.RemoveAll(old)); err != nil {
+			if err := errors.Join(s.tree.rename(dir, old), s.tree.root.RemoveAll(old)); err != nil {
 				return err
 			}
 		}

@@ -29,6 +29,7 @@ type run struct {
 	report *Report
 	fetch  chan struct{} // a token for each blob that is being fetched
 	tags   tagLists
+	step   func() error // see tree
 
 	missing atomic.Int64
 
@@ -38,7 +39,7 @@ type run struct {
 	unlisted bool // a repository could not be listed, so not all references are known
 	boot     map[string]bootWish
 	trees    []treeWish
-	complete int // items that are done
+	total    int // references
 }
 
 // repository is what a run knows of a repository of the mirror.
@@ -76,7 +77,7 @@ func start(ctx context.Context, c *transport.Client, refs []Reference, o Options
 	report.Requests, report.Fetched = now.Requests-before.Requests, now.Bytes-before.Bytes
 	report.Missing = r.missing.Load()
 	if len(report.Failures) > 0 && ctx.Err() == nil {
-		err = errors.Join(&Error{Failures: report.Failures, Total: r.complete + len(report.Failures)}, err)
+		err = errors.Join(&Error{Failures: report.Failures, Total: r.total}, err)
 	}
 	return report, err
 }
@@ -91,6 +92,7 @@ func (r *run) do(ctx context.Context, refs []Reference) error {
 	if _, err := places(known, r.opts.Repository); err != nil {
 		return err // before anything is asked or made
 	}
+	r.total = len(refs)
 	closeTree, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -107,6 +109,7 @@ func (r *run) do(ctx context.Context, refs []Reference) error {
 	if err != nil {
 		return err
 	}
+	r.total = max(r.total, len(items))
 	if err := r.copyAll(ctx, items); err != nil {
 		return err
 	}
@@ -124,6 +127,7 @@ func (r *run) open(ctx context.Context) (closeTree func(), err error) {
 	if r.tree, err = openTree(r.opts.Dir, !r.opts.DryRun); err != nil {
 		return nil, err
 	}
+	r.tree.step = r.step
 	var held []func() error
 	closeTree = func() {
 		for _, f := range slices.Backward(held) {
@@ -221,7 +225,6 @@ func (r *run) copyAll(ctx context.Context, items []item) error {
 		if image == nil {
 			continue
 		}
-		r.complete++
 		r.report.Images = append(r.report.Images, *image)
 		if image.Changed {
 			r.report.Changed++
@@ -234,7 +237,9 @@ func (r *run) copyAll(ctx context.Context, items []item) error {
 
 // fail notes that a reference failed.
 func (r *run) fail(reference string, err error) {
-	r.opts.Warn("%s: %v", reference, err)
+	if r.total > 1 {
+		r.opts.Warn("%s: %v", reference, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Failures = append(r.report.Failures, Failure{Reference: reference, Message: err.Error(), err: err})

@@ -30,6 +30,23 @@ type tree struct {
 	dir  string   // as the user wrote it
 	root *os.Root // nil: there is no directory yet, and none is made (dry run)
 	seq  atomic.Int64
+	step func() error // asked before each change that can be seen; tests end runs there. nil: no end
+}
+
+// next is asked before each change.
+func (t *tree) next() error {
+	if t.step == nil {
+		return nil
+	}
+	return t.step()
+}
+
+// rename puts what is at old in the place of p.
+func (t *tree) rename(old, p string) error {
+	if err := t.next(); err != nil {
+		return err
+	}
+	return t.root.Rename(old, p)
 }
 
 // openTree opens the directory, and makes it where it may.
@@ -102,6 +119,9 @@ func (t *tree) mkdir(p string, dirty *dirs) error {
 	if err := t.mkdir(path.Dir(p), dirty); err != nil {
 		return err
 	}
+	if err := t.next(); err != nil {
+		return err
+	}
 	err := t.root.Mkdir(p, 0o755)
 	if errors.Is(err, fs.ErrExist) {
 		if st, lerr := t.root.Lstat(p); lerr == nil && st.IsDir() {
@@ -129,7 +149,7 @@ func (t *tree) put(p string, content []byte, mode fs.FileMode, dirty *dirs) erro
 	tmp := t.tmp()
 	err := t.write(tmp, content, mode)
 	if err == nil {
-		err = t.root.Rename(tmp, p)
+		err = t.rename(tmp, p)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("write %q: %w", p, err), t.remove(tmp))
@@ -158,7 +178,7 @@ func (t *tree) link(old, p string, dirty *dirs) error {
 	tmp := t.tmp()
 	err := t.root.Link(old, tmp)
 	if err == nil {
-		err = t.root.Rename(tmp, p)
+		err = t.rename(tmp, p)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("link %q: %w", p, err), t.remove(tmp))
@@ -182,7 +202,7 @@ func (t *tree) symlink(target, p string, dirty *dirs) error {
 	tmp := t.tmp()
 	err := t.root.Symlink(target, tmp)
 	if err == nil {
-		err = t.root.Rename(tmp, p)
+		err = t.rename(tmp, p)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("link %q: %w", p, err), t.remove(tmp))
@@ -193,6 +213,9 @@ func (t *tree) symlink(target, p string, dirty *dirs) error {
 
 // remove takes away a file, a link or an empty directory, which may be gone.
 func (t *tree) remove(p string) error {
+	if err := t.next(); err != nil {
+		return err
+	}
 	if err := t.root.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
