@@ -42,7 +42,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 content refused; 4 not found;
   nbpack inspect oci:./layout:debian-12`,
 	}
 	cmd.AddCommand(buildCommand(env), indexCommand(env), lintCommand(env), inspectCommand(env),
-		keygenCommand(env), signCommand(env), verifyCommand(env), rebuildCommand(env), relocateCommand(env))
+		keygenCommand(env), signCommand(env), verifyCommand(env), rebuildCommand(env), bundleCommand(env), relocateCommand(env))
 	return cmd
 }
 

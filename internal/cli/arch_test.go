@@ -38,11 +38,12 @@ func arrows() map[string][]string {
 		upstream:         {"spec"},
 		mirrortree:       {"spec"},
 		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
+		"pack/bundle":    {"spec", ociindex, transport},
 		"pack/index":     {"spec", ociindex, transport},
 		"pack/relocate":  {"spec", ociindex, transport},
 		"extract":        {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
 		"extract/mirror": {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
-		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate"},
+		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle"},
 		"cmd/nbextract":  {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree},
 	}
 }

@@ -1,0 +1,186 @@
+package bundle
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// attachments brings what is attached to a manifest: what refers to it, and the
+// images under its companion tags. Each of a repository is looked after once.
+func (v *visit) attachments(ctx context.Context, d digest.Digest, far int) error {
+	repository := v.im.ref.Name
+	if !v.c.first(repository, d) {
+		return nil
+	}
+	if err := v.referrers(ctx, repository, d, far); err != nil {
+		return err
+	}
+	suffixes, err := v.suffixes(ctx, d)
+	if err != nil {
+		return err
+	}
+	for _, suffix := range suffixes {
+		found, ok, err := v.src.Attached(ctx, d, suffix)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if found, err = v.attachment(ctx, found, d, far); err != nil {
+			return err
+		}
+		v.c.attach(repository+":"+transport.AttachmentTag(d, suffix), found)
+	}
+	return nil
+}
+
+// first tells whether nobody looked for the attachments of a manifest yet.
+func (c *collector) first(repository string, d digest.Digest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := subjectKey(repository, d)
+	was := c.visited[key]
+	c.visited[key] = true
+	return !was
+}
+
+// subjectKey names a manifest of a repository.
+func subjectKey(repository string, d digest.Digest) string { return repository + " " + d.String() }
+
+func (c *collector) attach(name string, d ocispec.Descriptor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attached[name] = ocispec.Descriptor{
+		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
+		Annotations: map[string]string{ocispec.AnnotationRefName: name},
+	}
+}
+
+// attachment brings one thing that is attached.
+func (v *visit) attachment(ctx context.Context, found ocispec.Descriptor, to digest.Digest, far int) (ocispec.Descriptor, error) {
+	if far >= maxAttached {
+		return found, spec.Refuse(spec.RuleIndexDepth, found.Digest.String(), "attachments of attachments, more than %d deep", maxAttached)
+	}
+	d, err := v.manifest(ctx, found, nil, 0, far+1)
+	if err != nil {
+		return d, fmt.Errorf("what is attached to %s: %w", to, err)
+	}
+	return d, nil
+}
+
+// referrers brings what refers to a manifest and lists it in an index, as
+// registries do that have no other way. The list is made from what the manifests
+// say themselves, so it does not depend on who was asked.
+func (v *visit) referrers(ctx context.Context, repository string, subject digest.Digest, far int) error {
+	found, err := v.src.Referrers(ctx, subject, "")
+	if err != nil {
+		return err
+	}
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	index.SchemaVersion = 2
+	for _, r := range found {
+		entry, ok, err := v.referrer(ctx, subject, r, far)
+		if err != nil {
+			return err
+		}
+		if ok {
+			index.Manifests = append(index.Manifests, entry)
+		}
+	}
+	if len(index.Manifests) == 0 {
+		return nil
+	}
+	slices.SortFunc(index.Manifests, func(a, b ocispec.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
+	body, err := encode(index)
+	if err != nil {
+		return err
+	}
+	d := ocispec.Descriptor{MediaType: index.MediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}
+	if v.c.target == nil || !v.c.target.Has(d) {
+		if err := v.c.work.put(d.Digest, body); err != nil {
+			return err
+		}
+	}
+	v.c.attach(repository+":"+transport.AttachmentTag(subject, ""), d)
+	return nil
+}
+
+// referrer brings one manifest, and describes it. A list that a registry keeps can
+// name what refers to something else: that is passed by.
+func (v *visit) referrer(ctx context.Context, subject digest.Digest, r ocispec.Descriptor, far int) (entry ocispec.Descriptor, ok bool, err error) {
+	body, mt, err := v.c.document(ctx, v.src, ocispec.Descriptor{MediaType: r.MediaType, Digest: r.Digest, Size: r.Size})
+	if isAbsent(err) {
+		v.c.opts.logf("%s is listed as a referrer of %s, and is not there", r.Digest, subject)
+		return r, false, nil
+	}
+	if err != nil {
+		return r, false, err
+	}
+	if entry, ok, err = transport.ReferrerOf(subject, mt, body); err != nil || !ok {
+		v.c.opts.logf("%s is listed as a referrer of %s, and is none", r.Digest, subject)
+		return r, false, nil // what cannot be read refers to nothing
+	}
+	entry.Digest = r.Digest // in the words of the list, be it of another algorithm
+	_, err = v.attachment(ctx, entry, subject, far)
+	return entry, true, err
+}
+
+// suffixes lists the companion tags of a manifest. One list of tags answers for all
+// images of a repository; where there is none, the usual ones are tried.
+func (v *visit) suffixes(ctx context.Context, d digest.Digest) ([]string, error) {
+	bySubject, err := v.companions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if bySubject == nil {
+		return []string{"att", "sbom", "sig"}, nil
+	}
+	return bySubject[d], nil
+}
+
+// tagList is what the tags of one repository say of attachments.
+type tagList struct {
+	once      sync.Once
+	bySubject map[digest.Digest][]string // suffixes; nil: no list could be had
+}
+
+func (v *visit) companions(ctx context.Context) (map[digest.Digest][]string, error) {
+	if v.im.from != nil {
+		return suffixesOf(v.im.from.Tags(v.im.ref.Name)), nil
+	}
+	v.c.mu.Lock()
+	list := v.c.tags[v.im.ref.Name]
+	if list == nil {
+		list = &tagList{}
+		v.c.tags[v.im.ref.Name] = list
+	}
+	v.c.mu.Unlock()
+	list.once.Do(func() {
+		tags, err := v.c.client.Tags(ctx, v.im.ref)
+		if err != nil {
+			v.c.opts.logf("%v; the usual tags of attachments are tried", err)
+			return
+		}
+		list.bySubject = suffixesOf(tags)
+	})
+	return list.bySubject, ctx.Err()
+}
+
+func suffixesOf(tags []string) map[digest.Digest][]string {
+	found := map[digest.Digest][]string{}
+	for _, tag := range tags {
+		if subject, suffix, ok := transport.AttachedTo(tag); ok && suffix != "" {
+			found[subject] = append(found[subject], suffix)
+		}
+	}
+	return found
+}
