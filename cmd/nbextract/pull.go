@@ -25,6 +25,7 @@ func pullCommand(env *cli.Env) *cobra.Command {
 		signed    trustFlags
 		itemize   bool
 		asJSON    bool
+		from      string
 	)
 	cmd := &cobra.Command{
 		Use:   "pull [flags] IMAGE... -d DIR",
@@ -55,7 +56,11 @@ verified again, unless the demands are others than those it was accepted under.
 
 Blobs can come from mirrors that nobody trusts (--mirror): each goes on elsewhere
 when a mirror fails or lies. A URL that ends in /blobs is a directory of plain files.
-See docs/failover.md.`,
+See docs/failover.md.
+
+With --from the images and their signatures are read from a bundle, as "nbpack
+bundle create" writes it, and no network is used. IMAGE stays the reference in the
+registry, and so does the record: a later pull with a network goes on from there.`,
 		Example: `  # amd64 of a release, from cron
   nbextract pull --quiet --platform linux/amd64 registry.example/netboot:fedora-42 -d /var/lib/tftpboot
 
@@ -67,6 +72,9 @@ See docs/failover.md.`,
 
   # the bytes from near, what they must be from the registry
   nbextract pull --mirror https://mirror.site.example/boot registry.example/netboot:fedora-42 -d /srv/tftp
+
+  # on a machine without a network, from what was carried there
+  nbextract pull --from oci:/media/stick/bundle registry.example/netboot:debian-12 -d /srv/tftp
 
   # what would change, itemised as rsync does
   nbextract pull --dry-run oci:release:debian-12 -d /srv/tftp`,
@@ -82,13 +90,21 @@ See docs/failover.md.`,
 			if o.Hooks, err = hooks.parse(env); err != nil {
 				return err
 			}
+			bundle, err := openFrom(cmd, from, refs)
+			if err != nil {
+				return err
+			}
+			if bundle != nil {
+				defer bundle.Close()
+			}
 			if err := mirrors.check(cmd); err != nil {
 				return err
 			}
 			o.MirrorHealth = extract.MirrorHealth(o.Dir)
-			from := clientOptions(env, &registry, o.Dir)
-			mirrors.apply(&from, o.MirrorHealth)
-			client, err := transport.NewClient(from)
+			access := clientOptions(env, &registry, o.Dir)
+			access.From = bundle
+			mirrors.apply(&access, o.MirrorHealth)
+			client, err := transport.NewClient(access)
 			if err != nil {
 				return err
 			}
@@ -99,6 +115,7 @@ See docs/failover.md.`,
 			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
 			report, err := extract.Pull(cmd.Context(), client, refs, o)
 			env.StopProgress()
+			err = lacking(bundle, err)
 			if err != nil && len(report.Trees) == 0 {
 				return err
 			}
@@ -114,6 +131,7 @@ See docs/failover.md.`,
 	signed.bind(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to lay out, such as linux/amd64 or aarch64, or all (default: the only one there is)")
+	f.StringVar(&from, "from", "", "read the images from the `BUNDLE` oci:DIR or oci-archive:FILE, and use no network")
 	f.StringVar(&o.Layout, "layout", "default", "`TEMPLATE` or preset (default, flat) for the path of a tree")
 	f.StringArrayVar(&set, "set", nil, "`LABEL=VALUE` to use instead of the image's own, such as os.name=fedora")
 	f.StringVar(&live, "live", "", "what stands at the live path: `dir` or link (default: what is there, else dir)")

@@ -31,12 +31,15 @@ func (b *Bundle) Source(ref Reference) (AttachmentSource, error) {
 // Close implements Source. The bundle stays open.
 func (s *bundleSource) Close() error { return nil }
 
-// Tags lists the tags of a repository that the bundle has images under, sorted.
+// Tags lists the tags of a repository that the bundle has images under, sorted; and
+// those of attachments that do not say of which repository they are.
 func (b *Bundle) Tags(repository string) []string {
 	var tags []string
 	for name := range b.byName {
 		if ref, err := ParseBundleName(name); err == nil && ref.Name == repository && ref.Tag != "" {
 			tags = append(tags, ref.Tag)
+		} else if attachmentName.MatchString(name) {
+			tags = append(tags, name)
 		}
 	}
 	slices.Sort(tags)

@@ -79,6 +79,9 @@ func (s *sources) addBundle(ref transport.Reference, platforms []spec.Platform) 
 		if name == "" || ref.Tag != "" && name != ref.Tag && name != ref.Tag+"@"+ref.Digest.String() {
 			continue
 		}
+		if _, _, bare := transport.AttachedTo(name); bare {
+			continue // as plain layouts have them; they are found by their images
+		}
 		named, err := transport.ParseBundleName(name)
 		if err != nil {
 			return &problem{fmt.Sprintf("%q in %q is no full reference, so it cannot be an image of a bundle", name, ref), "", 3}
