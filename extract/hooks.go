@@ -51,41 +51,41 @@ func (e *VetoError) Unwrap() error { return e.Err }
 // ExitCode is 1, whatever the program of the hook ended with.
 func (e *VetoError) ExitCode() int { return 1 }
 
-// change describes a job for hooks.
-func (p *puller) change(j *job, plan *Plan) *TreeChange {
+// change describes an update of one tree for hooks.
+func (p *puller) change(pl *spot) *TreeChange {
 	c := &TreeChange{
-		Reference: j.next.Reference, Release: j.next.Release, Digest: j.next.Digest, TagDigest: j.next.TagDigest,
-		Platform: j.next.Platform, Dir: p.dir.Path(), Path: j.next.Live, Plan: plan,
+		Reference: pl.next.Reference, Release: pl.next.Release, Digest: pl.next.Digest, TagDigest: pl.next.TagDigest,
+		Platform: pl.next.Platform, Dir: p.dir.Path(), Path: pl.next.Live, Plan: pl.plan,
 	}
-	if j.cur != nil {
-		c.OldDigest = j.cur.Digest
+	if pl.cur != nil {
+		c.OldDigest = pl.cur.Digest
 	}
 	return c
 }
 
 // mayCommit asks the hook before a tree becomes visible.
-func (p *puller) mayCommit(ctx context.Context, j *job, plan *Plan, stage string) error {
-	if p.opts.Hooks == nil {
+func (p *puller) mayCommit(ctx context.Context, pl *spot, stage string) error {
+	if p.opts.Hooks == nil || !pl.changes {
 		return nil
 	}
-	c := p.change(j, plan)
+	c := p.change(pl)
 	c.Stage = stage
 	if err := p.opts.Hooks.PreCommit(ctx, c); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &VetoError{j.next.Live, err}
+		return &VetoError{pl.next.Live, err}
 	}
 	return nil
 }
 
 // committed tells the hook of a tree that is live.
-func (p *puller) committed(ctx context.Context, j *job, plan *Plan) {
+func (p *puller) committed(ctx context.Context, pl *spot) {
 	if p.opts.Hooks == nil {
 		return
 	}
-	if err := p.opts.Hooks.PostCommit(ctx, p.change(j, plan)); err != nil {
-		p.opts.warnf("%s: the tree is live, but its post-commit hook failed: %v", j.next.Live, err)
+	if err := p.opts.Hooks.PostCommit(ctx, p.change(pl)); err != nil {
+		p.opts.warnf("%s: the tree is live, but its post-commit hook failed: %v", pl.next.Live, err)
 	}
 }
 

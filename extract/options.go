@@ -15,9 +15,9 @@ type Options struct {
 	// Platforms are platform names as spec.ParsePlatform takes them, or the
 	// single word "all". Empty means the only candidate of each image.
 	Platforms []string
-	// Layout is a preset ("default", "flat") or a template such as
-	// "{os.name}/{os.version}/{os.arch}". Empty means "default".
-	Layout string
+	// Layouts are presets or templates as layout.Parse takes them. Each image is laid
+	// out in all of them. Empty means "default".
+	Layouts []string
 	// Set overrides netboot labels for the layout: "os.name" → "fedora".
 	Set map[string]string
 	// Live says what stands at a live path: a directory or a link to a

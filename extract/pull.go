@@ -7,6 +7,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/layout"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -30,7 +31,8 @@ type Sources interface {
 // *bootdir.LockedError while another run works on the directory.
 func Pull(ctx context.Context, c Sources, refs []transport.Reference, o Options) (*Report, error) {
 	report := &Report{Trees: []TreeReport{}}
-	if _, err := layoutTemplate(o.Layout); err != nil {
+	layouts, err := o.layouts()
+	if err != nil {
 		return report, err
 	}
 	dir, err := openDir(ctx, o)
@@ -39,7 +41,7 @@ func Pull(ctx context.Context, c Sources, refs []transport.Reference, o Options)
 	}
 	defer dir.Close()
 	defer o.keepMirrors(dir)
-	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: report, claimed: map[string]string{}}
+	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, layouts: layouts, report: report, claimed: map[string]string{}}
 	defer p.close()
 	var from []string // reference that each step is about
 	for _, ref := range refs {
@@ -68,6 +70,7 @@ type puller struct {
 	dir     *bootdir.Dir
 	have    *inventory // what was recorded before this run
 	opts    Options
+	layouts []layout.Layout // of the options
 	report  *Report
 	claimed map[string]string // live path → manifest digest of this run
 	sources []transport.Source
@@ -112,30 +115,29 @@ func (p *puller) consider(ctx context.Context, ref transport.Reference, src tran
 	}
 	base := bootdir.Tree{
 		Reference: ref.String(), Scheme: src.Scheme(), TagDigest: top.Digest.String(),
-		Layout: layoutName(p.opts.Layout), Set: p.opts.Set, Catalog: p.opts.Catalog, Release: p.opts.Release, Keep: p.keep(),
-		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms)}, Policy: p.opts.Trust.ID(),
+		Set: p.opts.Set, Catalog: p.opts.Catalog, Release: p.opts.Release, Keep: p.keep(),
+		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms), Layouts: p.several()}, Policy: p.opts.Trust.ID(),
 	}
-	lives := make([]string, len(targets))
+	lives := make([][]string, len(targets))
 	for i := range targets {
-		if lives[i], err = p.aim(&targets[i]); err != nil {
+		if lives[i], err = p.aim(&targets[i], ref); err != nil {
 			return err
 		}
-		if !slices.Contains(lives[:i], lives[i]) { // one tree for each live path
+		// One tree for each live path.
+		if !slices.ContainsFunc(lives[:i], func(l []string) bool { return slices.Equal(l, lives[i]) }) {
 			base.Selection.Platforms = append(base.Selection.Platforms, targets[i].platformName())
 		}
 	}
-	for i, live := range lives {
-		t, next := &targets[i], base
-		next.Live, next.Digest, next.Platform = live, t.desc.Digest.String(), t.platformName()
-		next.Created, next.Evidence = t.created, admitted.record(next.Digest)
-		j := &job{src: src, meter: m, target: t, next: &next, top: top}
+	for i := range targets {
+		j := &job{src: src, meter: m, target: &targets[i], top: top}
+		for k, live := range lives[i] {
+			next := base
+			next.Live, next.Layout, next.Digest, next.Platform = live, p.layouts[k].String(), j.target.desc.Digest.String(), j.target.platformName()
+			next.Created, next.Evidence = j.target.created, admitted.record(next.Digest)
+			j.places = append(j.places, &spot{next: &next, layout: p.layouts[k]})
+		}
 		p.jobs = append(p.jobs, j)
-		p.steps = append(p.steps, func(ctx context.Context) error {
-			if j.dropped {
-				return nil
-			}
-			return p.install(ctx, j)
-		})
+		p.steps = append(p.steps, func(ctx context.Context) error { return p.install(ctx, j) })
 	}
 	return nil
 }
@@ -148,7 +150,7 @@ func (p *puller) unchanged(ctx context.Context, ref transport.Reference, top oci
 		return false, err
 	}
 	for i := range trees {
-		if len(trees) != len(trees[i].Selection.Platforms) || trees[i].Pinned {
+		if len(trees) != len(trees[i].Selection.Platforms)*len(p.layouts) || trees[i].Pinned {
 			return false, nil
 		}
 		problems, err := p.dir.Drift(ctx, &trees[i], p.opts.Checksum)
@@ -184,7 +186,7 @@ func (p *puller) made(ref transport.Reference, tagDigest string) ([]bootdir.Tree
 	var made []bootdir.Tree
 	for _, t := range all {
 		if t.Release == p.opts.Release && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
-			t.Layout == layoutName(p.opts.Layout) && equalMaps(t.Set, p.opts.Set) && p.sameTrust(t.Policy) &&
+			p.wants(&t) && equalMaps(t.Set, p.opts.Set) && p.sameTrust(t.Policy) &&
 			(p.opts.Live == "" || p.opts.Live == t.Mode) {
 			made = append(made, t)
 		}

@@ -15,6 +15,7 @@ type TreeReport struct {
 	IndexDigest string `json:"index_digest"` // what the reference names, where that is an index; else empty
 	Platform    string `json:"platform"`
 	Path        string `json:"path"` // live path below the boot directory
+	Layout      string `json:"layout"`
 	// Changed is about this tree, not about the index it came from.
 	Changed bool       `json:"changed"`
 	Pinned  bool       `json:"pinned,omitempty"`

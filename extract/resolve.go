@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/layout"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -141,7 +142,7 @@ func (r *resolver) placeBySet(t *target) error {
 	if t.platformName() != "" {
 		return nil
 	}
-	given, err := withSet(nil, r.set)
+	given, err := layout.WithSet(nil, r.set)
 	if err != nil {
 		return err
 	}

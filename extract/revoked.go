@@ -20,15 +20,15 @@ import (
 // a program that was revoked since: Secure Boot may not know that yet, so a signed
 // old shim is a way around everything behind it. It is a downgrade like that of an
 // older image, whatever the times of both say.
-func (p *puller) refuseRevoked(j *job, entries []spec.Entry, stage string) error {
-	if j.cur == nil || p.opts.AllowDowngrade || j.cur.Reference != j.next.Reference || j.cur.Release != p.opts.Release || j.cur.Digest == j.next.Digest {
+func (p *puller) refuseRevoked(pl *spot, entries []spec.Entry, stage string) error {
+	if pl.cur == nil || p.opts.AllowDowngrade || pl.cur.Reference != pl.next.Reference || pl.cur.Release != p.opts.Release || pl.cur.Digest == pl.next.Digest {
 		return nil
 	}
-	installed := recorded(p.dir, j.cur)
+	installed := recorded(p.dir, pl.cur)
 	if sameContent(programs(installed), programs(entries)) {
 		return nil
 	}
-	was, err := readPrograms(p.installedRoot(j.cur), programs(installed))
+	was, err := readPrograms(p.installedRoot(pl.cur), programs(installed))
 	if err != nil {
 		return fmt.Errorf("compare with what is installed: %w", err)
 	}

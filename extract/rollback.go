@@ -3,6 +3,7 @@ package extract
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -12,7 +13,7 @@ import (
 )
 
 // Rollback puts an earlier generation of a tree back and pins it, so that
-// pulls leave it alone until Unpin. live may be empty where the directory has
+// pulls leave it alone until Unpin. The same image in other layouts goes along. live may be empty where the directory has
 // one tree only; to is a digest or a beginning of one, empty for the
 // generation before the live one. Every file is hashed before it counts again;
 // what is damaged is fetched by digest from where the tree came from.
@@ -36,24 +37,60 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	if err != nil {
 		return nil, fmt.Errorf("roll %q back: %w", cur.Live, err)
 	}
-	next := *cur
-	next.Digest, next.Created, next.Platform, next.Pinned = gen.Digest, t.created, t.platformName(), true
-	next.Policy, next.Evidence = "", nil
-	if was, err := dir.Image(gen.Digest); err == nil && was != nil {
-		next.Policy, next.Evidence = was.Policy, was.Evidence
-	}
-	// Not what the reference names now: once unpinned, the next pull must see
-	// that something is left to do.
-	next.TagDigest = gen.Digest
-	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: &Report{}}
-	err = p.apply(ctx, &job{src: src, meter: &meter{src: src}, target: t, cur: cur, next: &next, top: t.desc, pin: true})
+	set, err := siblings(dir, cur)
 	if err != nil {
+		return nil, err
+	}
+	j := &job{src: src, meter: &meter{src: src}, target: t, top: t.desc, pin: true}
+	for i := range set {
+		pl, err := back(dir, &set[i], gen.Digest, t)
+		if err != nil {
+			return nil, err
+		}
+		j.places = append(j.places, pl)
+	}
+	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: &Report{}}
+	if err := p.apply(ctx, j); err != nil {
 		return nil, err
 	}
 	return &p.report.Trees[0], nil
 }
 
-// Unpin lets a tree follow its reference again; the next pull brings it up to
+// back is a tree that returns to an earlier generation.
+func back(dir *bootdir.Dir, cur *bootdir.Tree, to string, t *target) (*spot, error) {
+	pl, err := again(cur)
+	if err != nil {
+		return nil, err
+	}
+	next := pl.next
+	next.Digest, next.Created, next.Platform, next.Pinned = to, t.created, t.platformName(), true
+	next.Policy, next.Evidence = "", nil
+	if was, err := dir.Image(to); err == nil && was != nil {
+		next.Policy, next.Evidence = was.Policy, was.Evidence
+	}
+	// Not what the reference names now: once unpinned, the next pull must see
+	// that something is left to do.
+	next.TagDigest = to
+	return pl, nil
+}
+
+// siblings lists a tree, first, and those that show the same image in other layouts.
+func siblings(dir *bootdir.Dir, t *bootdir.Tree) ([]bootdir.Tree, error) {
+	set := []bootdir.Tree{*t}
+	if len(t.Selection.Layouts) == 0 {
+		return set, nil
+	}
+	all, err := dir.Trees()
+	for _, o := range all {
+		if o.Live != t.Live && o.Reference == t.Reference && o.Release == t.Release && o.Platform == t.Platform && o.Digest == t.Digest &&
+			slices.Equal(o.Selection.Layouts, t.Selection.Layouts) {
+			set = append(set, o)
+		}
+	}
+	return set, err
+}
+
+// Unpin lets a tree, with its siblings in other layouts, follow its reference again; the next pull brings it up to
 // date. live may be empty where the directory has one tree only. It returns
 // the tree's live path and whether it was pinned.
 func Unpin(ctx context.Context, o Options, live string) (path string, was bool, err error) {
@@ -69,8 +106,17 @@ func Unpin(ctx context.Context, o Options, live string) (path string, was bool, 
 	if !t.Pinned {
 		return t.Live, false, nil
 	}
-	t.Pinned = false
-	return t.Live, true, dir.UpdateTree(t)
+	set, err := siblings(dir, t)
+	if err != nil {
+		return t.Live, false, err
+	}
+	for i := range set {
+		set[i].Pinned = false
+		if err := dir.UpdateTree(&set[i]); err != nil {
+			return t.Live, true, err
+		}
+	}
+	return t.Live, true, nil
 }
 
 // Prune removes the generations that neither o.Keep nor the grace time

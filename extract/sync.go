@@ -52,14 +52,23 @@ func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 		if e.Hooks != nil && o.MakeHooks == nil {
 			errs = append(errs, e.At("hooks").Errorf("hooks cannot be run here"))
 		}
-		if _, err := layoutTemplate(e.Layout); err != nil {
-			errs = append(errs, e.At("layout").Errorf("%v", err))
-		} else if _, err := livePath(e.Layout, sampleLabels()); err != nil {
+		if err := checkLayouts(&e); err != nil {
 			errs = append(errs, e.At("layout").Errorf("%v", err))
 		}
 	}
 	slices.SortStableFunc(errs, func(a, b *config.Error) int { return a.Line - b.Line })
 	return errs.Err()
+}
+
+// checkLayouts tries the layouts of an entry, before an image is there.
+func checkLayouts(e *catalog.Entry) error {
+	layouts, err := Options{Layouts: e.Layout, Live: bootdir.LiveMode(e.Live)}.layouts()
+	for _, l := range layouts {
+		if _, lerr := l.Live(sampleLabels()); err == nil {
+			err = lerr
+		}
+	}
+	return err
 }
 
 // Sync brings the trees of a catalogue up to date: first all references are

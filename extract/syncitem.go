@@ -52,7 +52,7 @@ func (it *item) name() string {
 // question is all that decides whether an item is laid out, and where, besides
 // what it names.
 func (it *item) question() string {
-	q := selectionName(it.opts.Platforms) + " " + layoutName(it.opts.Layout)
+	q := selectionName(it.opts.Platforms) + " " + strings.Join(it.opts.layoutNames(), " ")
 	for _, label := range slices.Sorted(maps.Keys(it.opts.Set)) {
 		q += fmt.Sprintf(" %s=%q", label, it.opts.Set[label])
 	}
@@ -65,7 +65,7 @@ func (it *item) questionWith(twin *item) string { return it.question() + " / " +
 // newItem makes an item of an entry with its options.
 func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release string) (*item, error) {
 	o := s.opts.Options
-	o.Dir, o.Platforms, o.Layout, o.Set = s.dir, e.Platforms, e.Layout, e.Set
+	o.Dir, o.Platforms, o.Layouts, o.Set = s.dir, e.Platforms, e.Layout, e.Set
 	o.Live, o.Keep = bootdir.LiveMode(e.Live), 0
 	if e.Keep != nil {
 		o.Keep = *e.Keep

@@ -56,8 +56,12 @@ func (s *syncRun) consider(ctx context.Context, it *item) error {
 		s.skip(it, reason)
 		return nil
 	}
-	it.puller = &puller{dir: s.boot, have: s.have, opts: it.opts, report: &Report{}, claimed: map[string]string{}}
-	err := it.puller.consider(ctx, it.ref, a.src, a.meter, it.top)
+	layouts, err := it.opts.layouts()
+	if err != nil {
+		return err
+	}
+	it.puller = &puller{dir: s.boot, have: s.have, opts: it.opts, layouts: layouts, report: &Report{}, claimed: map[string]string{}}
+	err = it.puller.consider(ctx, it.ref, a.src, a.meter, it.top)
 	if reason := passOver(err); it.found && reason != "" {
 		st.Skip, st.Question, st.Twin = reason, it.question(), ""
 		s.skip(it, reason)
@@ -160,7 +164,8 @@ func (s *syncRun) refuseClashes(ctx context.Context) error {
 	}
 	for live, it := range owners {
 		for dir := path.Dir(live); live != bootdir.FlatLive; dir = path.Dir(dir) {
-			if other := owners[dir]; other != nil {
+			// One image may stand in the whole directory and in others below it.
+			if other := owners[dir]; other != nil && (other != it || dir != bootdir.FlatLive) {
 				err := clashError("%s belongs at %q, which lies inside %q of %s", it.name(), live, dir, other.name())
 				clash[other], clash[it] = err, err
 			}
@@ -184,9 +189,7 @@ func clashError(format string, args ...any) error {
 // drop leaves a live path to another item.
 func (it *item) drop(live string) {
 	for _, j := range it.puller.jobs {
-		if j.next.Live == live {
-			j.dropped = true
-		}
+		j.places = slices.DeleteFunc(j.places, func(pl *spot) bool { return pl.next.Live == live })
 	}
 }
 
@@ -196,9 +199,11 @@ func (s *syncRun) checkSpace(ctx context.Context) error {
 	var jobs []*job
 	for _, it := range s.ready() {
 		for _, j := range it.puller.jobs {
-			if cur, err := s.have.at(j.next.Live); err != nil {
+			moves, err := s.moves(j)
+			if err != nil {
 				return err
-			} else if !j.dropped && (cur == nil || cur.Digest != j.next.Digest) {
+			}
+			if moves {
 				jobs = append(jobs, j)
 			}
 		}
@@ -247,6 +252,16 @@ func (s *syncRun) checkSpace(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// moves tells whether a job brings another image to one of its trees.
+func (s *syncRun) moves(j *job) (bool, error) {
+	for _, pl := range j.places {
+		if cur, err := s.have.at(pl.next.Live); err != nil || cur == nil || cur.Digest != pl.next.Digest {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // spaceFor adds up what layers unpack to that are not there, each once, without

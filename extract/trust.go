@@ -168,27 +168,27 @@ func (p *puller) sameTrust(policy string) bool {
 
 // admitPinned judges a tree that a rollback has pinned, if it was accepted under
 // other demands: what is live must be signed as well as what would follow.
-func (p *puller) admitPinned(ctx context.Context, j *job) error {
-	if p.sameTrust(j.cur.Policy) {
+func (p *puller) admitPinned(ctx context.Context, j *job, pl *spot) error {
+	if p.sameTrust(pl.cur.Policy) {
 		return nil
 	}
-	ref, err := transport.ParseReference(j.cur.Reference)
+	ref, err := transport.ParseReference(pl.cur.Reference)
 	if err != nil {
 		return err
 	}
-	live := ocispec.Descriptor{Digest: digest.Digest(j.cur.Digest), Size: -1}
+	live := ocispec.Descriptor{Digest: digest.Digest(pl.cur.Digest), Size: -1}
 	a, err := p.opts.Trust.admit(ctx, j.src, ref, live)
 	if err == nil {
 		err = a.entry(ctx, live)
 	}
 	if err != nil {
-		return fmt.Errorf("%q is pinned to a generation that does not do: %w", j.cur.Live, err)
+		return fmt.Errorf("%q is pinned to a generation that does not do: %w", pl.cur.Live, err)
 	}
-	next := *j.cur
-	next.Policy, next.Evidence = p.opts.Trust.ID(), a.record(j.cur.Digest)
-	j.cur = &next
+	next := *pl.cur
+	next.Policy, next.Evidence = p.opts.Trust.ID(), a.record(pl.cur.Digest)
+	pl.cur = &next
 	if p.opts.DryRun {
 		return nil
 	}
-	return p.dir.UpdateTree(j.cur)
+	return p.dir.UpdateTree(pl.cur)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/layout"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -24,8 +25,8 @@ func pullCommand(env *cli.Env) *cobra.Command {
 		hooks     hookFlags
 		signed    trustFlags
 		itemize   bool
-		asJSON    bool
 		from      string
+		asJSON    bool
 	)
 	cmd := &cobra.Command{
 		Use:   "pull [flags] IMAGE... -d DIR",
@@ -45,9 +46,13 @@ A tag that did not move and a tree that nobody touched cost one request. A
 managed file that is missing or changed is repaired. Files that nbextract did
 not put there stay; where one is in the way of the image, nothing is changed.
 
-The layout decides the path of a tree below DIR. The preset "default" is
-{os.name}/{os.version}/{os.arch} from the labels of the image, "flat" puts the
-files directly into DIR, and any other template of these names can be given.
+The layout decides the path of a tree below DIR, and for consumers with conventions
+of their own the names in it. The preset "default" is {os.name}/{os.version}/{os.arch}
+from the labels of the image, "flat" puts the files directly into DIR, and there are
+presets for Foreman, Cobbler, Matchbox, Tinkerbell, nboci, and for trees as Debian
+and Ubuntu publish them: see docs/layouts.md. Any template of such names can be
+given, with architectures as others spell them: {arch.rpm}, {arch.deb}, {arch.oci}.
+With several --layout an image stands in all of them, each file once on the disk.
 
 With --key, --certificate-identity or --signature-policy nothing is laid out
 unless its signatures suffice. That is found out by the digest that the tag names,
@@ -76,6 +81,9 @@ registry, and so does the record: a later pull with a network goes on from there
   # on a machine without a network, from what was carried there
   nbextract pull --from oci:/media/stick/bundle registry.example/netboot:debian-12 -d /srv/tftp
 
+  # for Foreman and for plain boot servers at once
+  nbextract pull --layout foreman --layout default registry.example/netboot:debian-12 -d /var/lib/tftpboot
+
   # what would change, itemised as rsync does
   nbextract pull --dry-run oci:release:debian-12 -d /srv/tftp`,
 		Args: cobra.MinimumNArgs(1),
@@ -87,15 +95,15 @@ registry, and so does the record: a later pull with a network goes on from there
 			if err := pullOptions(&o, platforms, set, live); err != nil {
 				return err
 			}
-			if o.Hooks, err = hooks.parse(env); err != nil {
-				return err
-			}
 			bundle, err := openFrom(cmd, from, refs)
 			if err != nil {
 				return err
 			}
 			if bundle != nil {
 				defer bundle.Close()
+			}
+			if o.Hooks, err = hooks.parse(env); err != nil {
+				return err
 			}
 			if err := mirrors.check(cmd); err != nil {
 				return err
@@ -132,7 +140,7 @@ registry, and so does the record: a later pull with a network goes on from there
 	f := cmd.Flags()
 	f.StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to lay out, such as linux/amd64 or aarch64, or all (default: the only one there is)")
 	f.StringVar(&from, "from", "", "read the images from the `BUNDLE` oci:DIR or oci-archive:FILE, and use no network")
-	f.StringVar(&o.Layout, "layout", "default", "`TEMPLATE` or preset (default, flat) for the path of a tree")
+	layoutFlag(cmd, &o.Layouts, "")
 	f.StringArrayVar(&set, "set", nil, "`LABEL=VALUE` to use instead of the image's own, such as os.name=fedora")
 	f.StringVar(&live, "live", "", "what stands at the live path: `dir` or link (default: what is there, else dir)")
 	f.IntVar(&o.Keep, "keep", bootdir.DefaultKeep, "`N` generations of a tree to keep, the live one counts")
@@ -171,6 +179,18 @@ func pullOptions(o *extract.Options, platforms, set []string, live string) error
 		o.Set[key] = value
 	}
 	return nil
+}
+
+// layoutFlag adds the flag for layouts, with the presets for shells to complete.
+func layoutFlag(cmd *cobra.Command, to *[]string, when string) {
+	cmd.Flags().StringArrayVar(to, "layout", []string{"default"}, when+"preset ("+strings.Join(layout.Names(), ", ")+") or `TEMPLATE` for the path of a tree; may be repeated")
+	_ = cmd.RegisterFlagCompletionFunc("layout", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var list []cobra.Completion
+		for _, p := range layout.Presets() {
+			list = append(list, cobra.CompletionWithDesc(p.Name, p.About))
+		}
+		return list, cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 func printResult(env *cli.Env, report *extract.Report, asJSON, itemize bool) error {

@@ -28,7 +28,7 @@ type serveFlags struct {
 	advertise string
 	tree      string
 	platforms []string
-	layout    string
+	layouts   []string
 	fixed     func(flag string) bool // the user gave this one
 }
 
@@ -88,7 +88,7 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for
 	f.StringVar(&s.advertise, "advertise", "", "with --print-dhcp, the `ADDRESS` at which machines find this server (default: the first of this host)")
 	f.StringVar(&s.tree, "tree", "", "with --print-dhcp, the `PATH` of the tree to boot, or its beginning (default: the one installed last)")
 	f.StringSliceVar(&s.platforms, "platform", []string{"all"}, "with IMAGE, `PLATFORM`[,PLATFORM...] to lay out")
-	f.StringVar(&s.layout, "layout", "default", "with IMAGE, `TEMPLATE` or preset for the path of a tree")
+	layoutFlag(cmd, &s.layouts, "with IMAGE, ")
 	_ = cmd.MarkFlagDirname("dir")
 	_ = cmd.MarkFlagFilename("sync", "yaml", "yml")
 	return cmd
@@ -256,7 +256,7 @@ func (s *serveFlags) runImages(ctx context.Context, env *cli.Env, args []string)
 	}
 	defer client.Close()
 	report, err := extract.Pull(ctx, client, refs, extract.Options{
-		Dir: s.o.Dir, Platforms: s.platforms, Layout: s.layout, Log: env.Info, Warn: env.Warn, Progress: env.Progress(),
+		Dir: s.o.Dir, Platforms: s.platforms, Layouts: s.layouts, Log: env.Info, Warn: env.Warn, Progress: env.Progress(),
 	})
 	env.StopProgress()
 	if err != nil {

@@ -127,7 +127,7 @@ func severalScenarios() []scenario {
 		{name: "several layouts", live: FlatLive, units: true, bare: true, setup: setups(), run: run(treeA)},
 		{name: "several layouts updated", live: FlatLive, units: true, bare: true, run: run(treeB),
 			setup: setups(installedSet(several, treeA), func(t testing.TB, dir string) { writeFile(t, dir+"/other/1/grub.cfg", "menu", 0o644) }),
-			site: map[string]string{"other/1/grub.cfg": "-rw-r--r-- menu"}},
+			site:  map[string]string{"other/1/grub.cfg": "-rw-r--r-- menu"}},
 		{name: "retire with things beside it", live: FlatLive, units: true, bare: true, setup: installedSet(several, treeA), run: retirer("other/1")},
 	}
 }

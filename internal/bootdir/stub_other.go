@@ -156,7 +156,9 @@ func (s *Stage) Mkdir(string) error { return errPlatform }
 func (s *Stage) Symlink(string, string) error { return errPlatform }
 
 // CommitAll refuses on this system.
-func (s *Stage) CommitAll(context.Context, *Image, []*Tree) ([]Result, error) { return nil, errPlatform }
+func (s *Stage) CommitAll(context.Context, *Image, []*Tree) ([]Result, error) {
+	return nil, errPlatform
+}
 
 // Commit refuses on this system.
 func (s *Stage) Commit(context.Context, *Image, *Tree) (Result, error) {

@@ -99,6 +99,7 @@ type Tree struct {
 type Selection struct {
 	Spec      string   `json:"spec,omitempty"`
 	Platforms []string `json:"platforms,omitempty"`
+	Layouts   []string `json:"layouts,omitempty"` // in which each image stands; empty for one
 }
 
 // FileState is how a managed regular file looked when its content was last

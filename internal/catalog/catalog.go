@@ -46,7 +46,7 @@ type Catalog struct {
 type Settings struct {
 	Destination     string            `yaml:"destination"`
 	Platforms       []string          `yaml:"platforms"`
-	Layout          string            `yaml:"layout"`
+	Layout          []string          `yaml:"layout"`
 	Live            string            `yaml:"live"`
 	Keep            *int              `yaml:"keep"`
 	Set             map[string]string `yaml:"set"`
@@ -163,7 +163,6 @@ func Parse(file, name string, b []byte) (*Catalog, []Entry, error) {
 // over gives s with what is missing taken from base.
 func (s Settings) over(base Settings) Settings {
 	s.Destination = or(s.Destination, base.Destination)
-	s.Layout = or(s.Layout, base.Layout)
 	s.Live = or(s.Live, base.Live)
 	s.SignaturePolicy = or(s.SignaturePolicy, base.SignaturePolicy)
 	s.Signatures = or(s.Signatures, base.Signatures)
@@ -172,6 +171,9 @@ func (s Settings) over(base Settings) Settings {
 	s.AllowDowngrade = or(s.AllowDowngrade, base.AllowDowngrade)
 	s.MaxAge = or(s.MaxAge, base.MaxAge)
 	s.Hooks = or(s.Hooks, base.Hooks)
+	if s.Layout == nil {
+		s.Layout = base.Layout
+	}
 	if s.Platforms == nil {
 		s.Platforms = base.Platforms
 	}

@@ -19,6 +19,7 @@ func arrows() map[string][]string {
 	const upstream = "internal/upstream"
 	const hooks = "internal/hooks"
 	const serve = "internal/serve"
+	const layout = "extract/layout"
 	const mirrortree = "internal/mirrortree"
 	return map[string][]string{
 		"spec":           nil,
@@ -41,10 +42,11 @@ func arrows() map[string][]string {
 		"pack/bundle":    {"spec", ociindex, transport},
 		"pack/index":     {"spec", ociindex, transport},
 		"pack/relocate":  {"spec", ociindex, transport},
-		"extract":        {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
-		"extract/mirror": {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
+		"extract":        {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
+		layout:           {"spec"},
+		"extract/mirror": {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
 		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle"},
-		"cmd/nbextract":  {"spec", archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree},
+		"cmd/nbextract":  {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree},
 	}
 }
 
