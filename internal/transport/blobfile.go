@@ -25,6 +25,9 @@ type blobFile struct {
 	durable bool
 	flusher *flusher // of a durable one that is large
 	told    int64    // of size, to the flusher
+
+	start func() *headStart // called once, when the blob is large; may be nil
+	ahead *headStart
 }
 
 // createBlob starts a blob in a file that must not exist yet. A durable one has
@@ -52,7 +55,12 @@ func (b *blobFile) finish(err error) (ocispec.Descriptor, error) {
 		err = b.file.Sync()
 	}
 	d := ocispec.Descriptor{Digest: digest.NewDigest(digest.SHA256, b.hash), Size: b.size}
-	return d, errors.Join(err, b.file.Close())
+	if err = errors.Join(err, b.file.Close()); err != nil {
+		b.ahead.abandon()
+		return d, err
+	}
+	b.ahead.grown(b.size, true)
+	return d, nil
 }
 
 // blobSink is a blobFile behind its buffer.
@@ -69,6 +77,10 @@ func (b *blobSink) Write(p []byte) (int, error) {
 		b.flusher.ends <- b.size
 		b.told = b.size
 	}
+	if b.start != nil && b.size >= headStartFrom {
+		b.ahead, b.start = b.start(), nil
+	}
+	b.ahead.grown(b.size, false)
 	return n, err
 }
 

@@ -17,12 +17,11 @@ const parallelUploads = 3
 // manifest under its tag: the one request that makes the image visible.
 func (s *Stage) publishRegistry(ctx context.Context, im image) error {
 	s.finish()
-	sess := &session{c: s.c, ref: s.dst, push: true}
-	e, err := sess.primary()
+	e, err := s.registry()
 	if err != nil {
 		return err
 	}
-	up := &uploader{e: e, open: func(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	up := &uploader{e: e, begun: s.ahead.of, open: func(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 		return os.Open(s.blobPath(d.Digest))
 	}}
 	supply := func(ctx context.Context) error { return up.all(ctx, im.blobs) }
@@ -37,6 +36,11 @@ func (s *Stage) publishRegistry(ctx context.Context, im image) error {
 		return fmt.Errorf("push the manifest: %w", err)
 	}
 	return nil
+}
+
+// registry is where the image will go.
+func (s *Stage) registry() (*endpoint, error) {
+	return (&session{c: s.c, ref: s.dst, push: true}).primary()
 }
 
 // all brings in several blobs.

@@ -26,6 +26,7 @@ type Stage struct {
 	closed bool
 	files  int // temporary ones, for their names
 	blobs  map[digest.Digest]int64
+	ahead  headStarts
 }
 
 // NewStage starts an image that will be published as dst. It checks what can
@@ -70,6 +71,9 @@ func (s *Stage) putBlob(ctx context.Context, write func(w io.Writer) error) (oci
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
+	if s.dst.Transport == Docker {
+		b.start = func() *headStart { return s.headStart(ctx, name) }
+	}
 	if err = write(b); err == nil {
 		err = ctx.Err()
 	}
@@ -78,8 +82,10 @@ func (s *Stage) putBlob(ctx context.Context, write func(w io.Writer) error) (oci
 		return d, errors.Join(err, os.Remove(name))
 	}
 	if err := os.Rename(name, s.blobPath(d.Digest)); err != nil {
+		b.ahead.abandon()
 		return d, err
 	}
+	s.ahead.add(d.Digest, b.ahead)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.blobs[d.Digest] = d.Size
@@ -131,6 +137,7 @@ func (s *Stage) finish() {
 // Close removes what is left of the stage. It may be called more than once.
 func (s *Stage) Close() error {
 	s.finish()
+	s.ahead.abandon()
 	if err := s.remove(); err != nil {
 		return fmt.Errorf("remove the stage of %q: %w", s.dst, err)
 	}

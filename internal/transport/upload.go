@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -24,6 +25,9 @@ type uploader struct {
 	// from is another repository of the same registry that has the blobs.
 	// May be empty.
 	from string
+	// begun gives the upload of a blob that has begun already, nil if none has.
+	// May be nil.
+	begun func(d digest.Digest) *headStart
 }
 
 // blob uploads a blob, unless the registry has it.
@@ -33,7 +37,11 @@ func (u *uploader) blob(ctx context.Context, d ocispec.Descriptor) error {
 	if err != nil {
 		return fmt.Errorf("look for blob %s: %w", d.Digest, err)
 	}
+	h := u.started(d)
 	if there {
+		h.abandon()
+	}
+	if there || h != nil && u.finish(ctx, h, d) {
 		c.progress(short(d.Digest), d.Size, d.Size)
 		return nil
 	}
@@ -55,6 +63,27 @@ func (u *uploader) blob(ctx context.Context, d ocispec.Descriptor) error {
 			return err
 		}
 	}
+}
+
+// started gives the head start of a blob; nil if it has none.
+func (u *uploader) started(d ocispec.Descriptor) *headStart {
+	if u.begun == nil {
+		return nil
+	}
+	return u.begun(d.Digest)
+}
+
+// finish ends an upload that has begun already, and tells whether that went well.
+func (u *uploader) finish(ctx context.Context, h *headStart, d ocispec.Descriptor) bool {
+	err := h.finish(ctx, d)
+	if err == nil {
+		return true
+	}
+	h.abandon()
+	if !errors.Is(err, errTagged) {
+		u.e.s.c.logf("blob %s, sent while it was packed: %v; uploading it anew", short(d.Digest), err)
+	}
+	return false
 }
 
 // exists asks whether the repository has a blob or manifest of that size.
