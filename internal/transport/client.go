@@ -70,8 +70,8 @@ type Options struct {
 	// time, so that http is tried first. It is only asked where plain http is
 	// allowed. May be nil.
 	PreferHTTP func(host string) bool
-	// StallTimeout is how long a registry may send nothing before the
-	// connection counts as broken. 0: 60 seconds.
+	// StallTimeout is how long a registry may send nothing, or less than 64 KiB,
+	// before the connection counts as broken. 0: 60 seconds.
 	StallTimeout time.Duration
 	// Sleep waits between attempts; tests replace it. nil: a real wait that
 	// ends early, with the context's error, when the context does.

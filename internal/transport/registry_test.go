@@ -164,6 +164,37 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// TestTrickle: a registry that sends a byte now and then is not waited for without
+// end, however long each wait is.
+func TestTrickle(t *testing.T) {
+	im := makeImage(t, strings.Repeat("x", 100000))
+	f := newFake(t, false)
+	f.put(t, "r", "v1", im)
+	var asked atomic.Int32
+	f.setFault(times(1<<30, "GET /v2/r/blobs/"+im.m.Layers[0].Digest.String(), func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Length", "100000")
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if _, err := w.Write([]byte("x")); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	c := testClient(t, insecure(Options{StallTimeout: 100 * time.Millisecond, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}))
+	err := readEverything(t, c, f.host()+"/r:v1")
+	if !errors.Is(err, errStalled) || !Unreachable(err) || asked.Load() != maxBreaks+1 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	im := makeImage(t, "x")
 	f := newFake(t, false)

@@ -45,7 +45,7 @@ func Unreachable(err error) bool {
 	case errors.As(err, &transfer):
 		return !errors.As(err, &cert) && !errors.Is(err, http.ErrSchemeMismatch)
 	}
-	return errors.Is(err, errStalled)
+	return errors.Is(err, errStalled) || errors.Is(err, errBroken)
 }
 
 // requestError describes a failed request with the URL where it failed, which

@@ -8,9 +8,14 @@ import (
 	"time"
 )
 
-// errStalled says that nothing came for too long. It counts as a broken
-// connection.
+// errStalled says that nothing came for too long, or next to nothing. It counts as
+// a broken connection.
 var errStalled = errors.New("the registry sent nothing for too long")
+
+// trickle is how many bytes have to come in the time that a registry may be silent
+// for: with the usual 60 seconds a modem's rate. A byte now and then would keep a run,
+// and the lock that it holds, for years.
+const trickle = 64 << 10
 
 // uploadPatience is how much longer than usual a registry may think about an
 // upload after its last byte: some copy it to other storage first.
@@ -58,7 +63,7 @@ func (c *Client) sendWatched(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, requestError(req, err)
 	}
-	resp.Body = &watchedBody{resp.Body, ctx, w}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, ctx: ctx, w: w}
 	return resp, nil
 }
 
@@ -82,15 +87,26 @@ func (u *watchedUpload) Read(p []byte) (int, error) {
 
 type watchedBody struct {
 	io.ReadCloser
-	ctx context.Context
-	w   *watchdog
+	ctx    context.Context
+	w      *watchdog
+	waited time.Duration // in reads, since it was last looked whether enough comes
+	came   int           // bytes since then
 }
 
 // Read implements io.Reader.
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.w.timer.Reset(b.w.limit)
+	began := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.w.timer.Stop()
+	b.came += n
+	if b.waited += time.Since(began); b.waited >= b.w.limit {
+		if err == nil && b.came < trickle {
+			b.w.cancel(errStalled)
+			err = errStalled
+		}
+		b.waited, b.came = 0, 0
+	}
 	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
 		err = errStalled
 	}
