@@ -14,9 +14,7 @@ import (
 )
 
 // TestSyncCosts: what did not move costs one question for each reference and one
-
 // list for each repository, and children of an index none at all.
-
 func TestSyncCosts(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	var amd, arm [3]ocispec.Descriptor
@@ -53,7 +51,6 @@ func TestSyncCosts(t *testing.T) {
 }
 
 // TestSyncCatalogIndex: one question answers for a thousand releases.
-
 func TestSyncCatalogIndex(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	n := 60
@@ -103,16 +100,8 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// TestSyncFailuresStandAlone: one image fails, the others go on.
-
-// TestSyncRegistryDown: the trees stay, the run ends soon and says since when.
-
-// TestSyncTransientFaults: each fault of the way is survived.
-
 // TestSyncPassesOver: what a pattern finds and this server does not want costs
-
 // one question on later runs, and is no failure.
-
 func TestSyncPassesOver(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "os-1", boot{version: "1"})
@@ -138,9 +127,7 @@ func TestSyncPassesOver(t *testing.T) {
 }
 
 // TestSyncClashes: equal references make one tree, different ones are refused,
-
 // and neither touches what is there.
-
 func TestSyncClashes(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "one", boot{version: "1"})
@@ -176,26 +163,7 @@ func TestSyncClashes(t *testing.T) {
 	}
 }
 
-// TestSyncRetention: trees go only when asked for, late, and not all at once.
-
-// TestSyncEmptyList: a registry that lists nothing empties no server, whatever
-
-// the catalogue allows.
-
-// TestSyncMaxAge warns of tags that stand still.
-
-// TestSyncSpace: layers count once, and what is reused does not.
-
-// sized is a layer that only says its size.
-
-// TestSyncLocked: another run's lock is respected, or waited for.
-
-// TestSyncWeek: a week of hourly runs leaves nothing but trees, generations that
-
-// are to be kept, and one small note.
-
 // TestSyncDestinations: entries may go to several boot directories.
-
 func TestSyncDestinations(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "v", boot{version: "1"})
@@ -208,9 +176,3 @@ func TestSyncDestinations(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestSyncHooks: a veto holds one tree back, and each hears what concerns it.
-
-// TestSyncMirror: a mirror of the catalogue is asked first, the registry when it
-
-// is gone.

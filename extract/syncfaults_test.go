@@ -17,6 +17,7 @@ import (
 	"github.com/nbpack/nbpack/internal/catalog"
 )
 
+// TestSyncFailuresStandAlone: one image fails, the others go on.
 func TestSyncFailuresStandAlone(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "good", boot{version: "1"})
@@ -51,6 +52,7 @@ func TestSyncFailuresStandAlone(t *testing.T) {
 	}
 }
 
+// TestSyncRegistryDown: the trees stay, the run ends soon and says since when.
 func TestSyncRegistryDown(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	text := ""
@@ -82,61 +84,7 @@ func TestSyncRegistryDown(t *testing.T) {
 	}
 }
 
-func TestSyncTransientFaults(t *testing.T) {
-	big := strings.Repeat("0123456789abcdef", 1<<12)
-	for name, fault := range map[string]func(n int, w http.ResponseWriter, r *http.Request) bool{
-		"503 twice": func(n int, w http.ResponseWriter, _ *http.Request) bool {
-			if n <= 2 {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-			return n <= 2
-		},
-		"429 with Retry-After": func(n int, w http.ResponseWriter, _ *http.Request) bool {
-			if n <= 2 {
-				w.Header().Set("Retry-After", "86400")
-				w.WriteHeader(http.StatusTooManyRequests)
-			}
-			return n <= 2
-		},
-		"connection dropped": func(n int, w http.ResponseWriter, _ *http.Request) bool {
-			if n <= 2 {
-				panic(http.ErrAbortHandler)
-			}
-			return false
-		},
-		"five broken connections for each blob": func(n int, w http.ResponseWriter, r *http.Request) bool {
-			if n > 5 || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
-				return false
-			}
-			w.Header().Set("Content-Length", "1000000")
-			w.WriteHeader(http.StatusOK)
-			_, _ = w.Write([]byte{})
-			panic(http.ErrAbortHandler)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			reg, s := newShelf(t), newSyncer(t)
-			reg.push("a", "v1", boot{version: "1", files: map[string]string{"vmlinuz": big}})
-			reg.push("a", "v2", boot{version: "2"})
-			times := map[string]int{}
-			reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
-				reg.mu.Lock()
-				times[r.URL.Path]++
-				n := times[r.URL.Path]
-				reg.mu.Unlock()
-				return fault(n, w, r)
-			})
-			if r := s.must("- {repository: " + reg.host() + "/a, tags: 'v*'}\n"); r.Changed != 2 {
-				t.Errorf("%+v", r)
-			}
-			got, err := os.ReadFile(filepath.Join(s.dir, "os/1/amd64/vmlinuz"))
-			if err != nil || string(got) != big {
-				t.Errorf("%v, %d bytes", err, len(got))
-			}
-		})
-	}
-}
-
+// TestSyncSpace: layers count once, and what is reused does not.
 func TestSyncSpace(t *testing.T) {
 	known := layerIndex{}
 	jobs := []*job{
@@ -169,6 +117,7 @@ func (s sizedLayer) space() int64 { return s.size }
 
 func (s sizedLayer) recorded(layerIndex) (knownLayer, bool) { return knownLayer{}, false }
 
+// TestSyncLocked: another run's lock is respected, or waited for.
 func TestSyncLocked(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "v", boot{version: "1"})
@@ -195,6 +144,7 @@ func TestSyncLocked(t *testing.T) {
 	}
 }
 
+// TestSyncWeek: a week of hourly runs leaves nothing but trees, generations that are to be kept, and one small note.
 func TestSyncWeek(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	s.opts.Prune = true
@@ -243,6 +193,7 @@ func TestSyncWeek(t *testing.T) {
 	}
 }
 
+// TestSyncMirror: a mirror of the catalogue is asked first, the registry when it is gone.
 func TestSyncMirror(t *testing.T) {
 	reg, mirror, s := newShelf(t), newShelf(t), newSyncer(t)
 	reg.push("a/b", "v", boot{version: "1"})

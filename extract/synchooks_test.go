@@ -11,6 +11,7 @@ import (
 	"github.com/nbpack/nbpack/internal/catalog"
 )
 
+// TestSyncHooks: a veto holds one tree back, and each hears what concerns it.
 func TestSyncHooks(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "v1", boot{version: "1"})

@@ -215,6 +215,7 @@ type syncer struct {
 	opts   SyncOptions
 	now    time.Time
 	warned []string
+	client func(*transport.Options) // changes how the network is used; nil: not at all
 }
 
 func newSyncer(t *testing.T) *syncer {
@@ -235,10 +236,14 @@ func (s *syncer) runCatalog(c *catalog.Catalog, entries []catalog.Entry) (*SyncR
 	s.t.Helper()
 	s.warned = nil
 	insecure := false
-	client, err := transport.NewClient(transport.Options{
+	network := transport.Options{
 		TLSVerify: &insecure, Mirrors: c.Mirrors, PreferHTTP: func(string) bool { return true },
 		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
-	})
+	}
+	if s.client != nil {
+		s.client(&network)
+	}
+	client, err := transport.NewClient(network)
 	if err != nil {
 		s.t.Fatal(err)
 	}

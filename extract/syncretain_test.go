@@ -11,6 +11,7 @@ import (
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
+// TestSyncRetention: trees go only when asked for, late, and not all at once.
 func TestSyncRetention(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	for i := range 4 {
@@ -76,6 +77,7 @@ func TestSyncRetention(t *testing.T) {
 	}
 }
 
+// TestSyncEmptyList: a registry that lists nothing empties no server, whatever the catalogue allows.
 func TestSyncEmptyList(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	for i := range 5 {
@@ -105,6 +107,7 @@ func TestSyncEmptyList(t *testing.T) {
 	}
 }
 
+// TestSyncMaxAge warns of tags that stand still.
 func TestSyncMaxAge(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	old := s.now.Add(-40 * 24 * time.Hour)
