@@ -21,10 +21,12 @@ func newClient(env *cli.Env, flags *cli.RegistryFlags, dir string) (*transport.C
 func clientOptions(env *cli.Env, flags *cli.RegistryFlags, dir string) transport.Options {
 	return transport.Options{
 		AuthFile: flags.AuthFile, Creds: flags.Creds, CertDir: flags.CertDir, TLSVerify: flags.TLSVerify,
-		UserAgent: "nbextract/" + strings.Fields(cli.Version())[0],
+		UserAgent: userAgent(),
 		Log:       env.Debug, Warn: env.Warn, Progress: env.Progress(), PreferHTTP: extract.SpokePlainHTTP(dir),
 	}
 }
+
+func userAgent() string { return "nbextract/" + strings.Fields(cli.Version())[0] }
 
 // parseReferences reads the references of a command line.
 func parseReferences(args []string) ([]transport.Reference, error) {

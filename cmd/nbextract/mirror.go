@@ -79,6 +79,7 @@ server, or with "rsync" a script for machines that copy the mirror. See docs/mir
 		},
 	}
 	m.bind(cmd)
+	cmd.AddCommand(newMirrorServeCommand(env))
 	return cmd
 }
 

@@ -21,6 +21,7 @@ func arrows() map[string][]string {
 	const serve = "internal/serve"
 	const layout = "extract/layout"
 	const mirrortree = "internal/mirrortree"
+	const front = "internal/front"
 	return map[string][]string{
 		"spec":           nil,
 		cli:              nil,
@@ -38,6 +39,7 @@ func arrows() map[string][]string {
 		source:           {"spec", archive, ociindex, transport},
 		upstream:         {"spec"},
 		mirrortree:       {"spec"},
+		front:            {"spec", ociindex, transport, config, mirrortree},
 		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
 		"pack/bundle":    {"spec", ociindex, transport},
 		"pack/index":     {"spec", ociindex, transport},
@@ -46,7 +48,7 @@ func arrows() map[string][]string {
 		layout:           {"spec"},
 		"extract/mirror": {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
 		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle"},
-		"cmd/nbextract":  {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree},
+		"cmd/nbextract":  {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front},
 	}
 }
 

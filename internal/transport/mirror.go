@@ -56,6 +56,15 @@ func (m Mirror) BlobURL(repository string, d digest.Digest) *url.URL {
 	return m.base.JoinPath("v2", repository, "blobs", d.String())
 }
 
+// BlobTemplate is BlobURL for a program that fills in variables of its own: uri
+// stands for /v2/NAME/blobs/DIGEST, file for ALGORITHM/HEX.
+func (m Mirror) BlobTemplate(uri, file string) string {
+	if m.files {
+		return m.String() + "/" + file
+	}
+	return m.String() + uri
+}
+
 // mirrorSet is what a client was told of mirrors.
 type mirrorSet struct {
 	all  []Mirror            // of every registry

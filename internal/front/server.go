@@ -1,0 +1,257 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	headerTime = 10 * time.Second
+	idleTime   = 2 * time.Minute
+	adminTime  = time.Minute
+)
+
+// DefaultDrain is how long transfers may go on when a front is to end.
+const DefaultDrain = 30 * time.Second
+
+// Options say how a front is run.
+type Options struct {
+	// Dir is the tree, and Config what ReadConfig gave.
+	Dir    string
+	Config *Config
+	// Drain is how long transfers may go on when it is to end.
+	Drain time.Duration
+	// Agent is the User-Agent of what is asked of mirrors.
+	Agent string
+	// Log and Warn take lines about requests and about mirrors; nil drops them.
+	Log, Warn func(format string, a ...any)
+}
+
+// Server is a front with its listeners.
+type Server struct {
+	o       Options
+	tree    *tree
+	crawler *crawler
+	handler *handler
+	mirrors []*mirror
+	meter   *meter
+
+	listener, admin net.Listener
+
+	mu       sync.Mutex
+	draining bool
+}
+
+// New opens the tree and the sockets. Close, or Run, releases them.
+func New(o Options) (s *Server, err error) {
+	quiet := func(string, ...any) {}
+	if o.Log == nil {
+		o.Log = quiet
+	}
+	if o.Warn == nil {
+		o.Warn = quiet
+	}
+	s = &Server{o: o, meter: newMeter()}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.tree, err = openTree(o.Dir); err != nil {
+		return nil, err
+	}
+	for _, m := range o.Config.Mirrors {
+		s.mirrors = append(s.mirrors, newMirror(m))
+	}
+	s.crawler = newCrawler(s.tree, o.Config.Crawl, o.Agent)
+	s.crawler.log, s.crawler.warn = o.Log, o.Warn
+	s.crawler.counted = func(m *mirror, outcome string) { s.meter.looked(m.Name, outcome) }
+	s.handler = &handler{
+		tree: s.tree, mirrors: s.mirrors, proxies: o.Config.TrustedProxies, memory: memory{asked: map[question]answer{}},
+		meter: s.meter, now: time.Now, log: o.Log, doubt: s.crawler.doubt,
+	}
+	if s.listener, err = net.Listen("tcp", o.Config.Listen); err != nil {
+		return nil, fmt.Errorf("serve the registry: %w", err)
+	}
+	if o.Config.TLSCert != "" {
+		certs := &certificate{cert: o.Config.TLSCert, key: o.Config.TLSKey, warn: o.Warn}
+		if _, err := certs.get(nil); err != nil {
+			return nil, fmt.Errorf("read the certificate: %w", err)
+		}
+		s.listener = tls.NewListener(s.listener, &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: certs.get, NextProtos: []string{"h2", "http/1.1"},
+		})
+	}
+	if o.Config.Metrics != "" {
+		if s.admin, err = net.Listen("tcp", o.Config.Metrics); err != nil {
+			return nil, fmt.Errorf("serve metrics: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Close releases what New opened. After Run there is nothing left to do.
+func (s *Server) Close() {
+	for _, l := range []net.Listener{s.listener, s.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if s.tree != nil {
+		_ = s.tree.root.Close()
+	}
+}
+
+// Addr is where the registry is served, and AdminAddr where metrics are: nil for
+// none.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// AdminAddr is like Addr.
+func (s *Server) AdminAddr() net.Addr {
+	if s.admin == nil {
+		return nil
+	}
+	return s.admin.Addr()
+}
+
+// Run serves until the context ends. Then nothing new is begun, and what is being
+// sent may go on for Options.Drain.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	failed := make(chan error, 2)
+	var servers []*http.Server
+	serve := func(l net.Listener, h *http.Server) {
+		h.ReadHeaderTimeout, h.IdleTimeout, h.MaxHeaderBytes = headerTime, idleTime, 32<<10
+		h.ErrorLog = log.New(io.Discard, "", 0) // what it has to say, clients cause
+		// Serve makes a connection known before it returns, so nothing is added to a
+		// group that is waited for.
+		h.ConnState = func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				running.Add(1)
+			case http.StateClosed:
+				running.Done()
+			}
+		}
+		servers = append(servers, h)
+		running.Go(func() {
+			if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+				stop()
+			}
+		})
+	}
+	serve(s.listener, &http.Server{Handler: s.handler})
+	if s.admin != nil {
+		serve(s.admin, &http.Server{Handler: s.adminHandler(), WriteTimeout: adminTime})
+	}
+	running.Go(func() { s.crawler.run(ctx, s.mirrors) })
+	<-ctx.Done()
+	s.drain(servers)
+	running.Wait()
+	close(failed)
+	return <-failed
+}
+
+// drain ends the servers, politely for as long as that may take.
+func (s *Server) drain(servers []*http.Server) {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	limit, cancel := context.WithTimeout(context.Background(), s.o.Drain)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, h := range servers {
+		all.Go(func() {
+			if h.Shutdown(limit) != nil {
+				_ = h.Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// adminHandler serves what the monitoring of a site asks for, on a listener of its
+// own.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		draining := s.draining
+		s.mu.Unlock()
+		_, err := s.tree.list()
+		switch {
+		case draining:
+			http.Error(w, "stopping", http.StatusServiceUnavailable)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		default:
+			fmt.Fprintln(w, "ok")
+		}
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_ = s.meter.write(w, s.Status()) // whoever went away asks again
+	})
+	mux.HandleFunc("GET /mirrors", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(s.Status())
+	})
+	return mux
+}
+
+// Status tells of all mirrors, in the order of the configuration.
+func (s *Server) Status() []Status {
+	var out []Status
+	for _, m := range s.mirrors {
+		out = append(out, m.status())
+	}
+	return out
+}
+
+// certificate reads its files again when they have changed, as those who renew it
+// expect.
+type certificate struct {
+	cert, key string
+	warn      func(format string, a ...any)
+
+	mu      sync.Mutex
+	changed time.Time
+	loaded  *tls.Certificate
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st, err := os.Stat(c.cert)
+	if err == nil && c.loaded != nil && st.ModTime().Equal(c.changed) {
+		return c.loaded, nil
+	}
+	if err == nil {
+		var pair tls.Certificate
+		if pair, err = tls.LoadX509KeyPair(c.cert, c.key); err == nil {
+			c.loaded, c.changed = &pair, st.ModTime()
+			return c.loaded, nil
+		}
+	}
+	if c.loaded == nil {
+		return nil, err
+	}
+	c.warn("read the certificate: %v; the one before is used", err)
+	return c.loaded, nil
+}
