@@ -37,6 +37,12 @@ func install(t testing.TB, dir, live string, mode bootdir.LiveMode, files conten
 }
 
 func tryInstall(dir, live string, mode bootdir.LiveMode, files content, o bootdir.Options) (string, error) {
+	return tryArranged(dir, live, mode, nil, files, o)
+}
+
+// tryArranged does that for a tree that shows files under other names; a name with a
+// slash before it stands beside the tree.
+func tryArranged(dir, live string, mode bootdir.LiveMode, names map[string]string, files content, o bootdir.Options) (string, error) {
 	d, err := bootdir.Open(context.Background(), dir, o)
 	if err != nil {
 		return "", err
@@ -73,12 +79,35 @@ func tryInstall(dir, live string, mode bootdir.LiveMode, files content, o bootdi
 	}
 	img.Digest = "sha256:" + sum(id.String())
 	r, err := s.Commit(context.Background(), img, &bootdir.Tree{
-		Reference: "registry.example/boot:1", TagDigest: img.Digest, Platform: "linux/amd64", Mode: mode,
+		Reference: "registry.example/boot:1", TagDigest: img.Digest, Platform: "linux/amd64", Mode: mode, Arrangement: arranged(names, files),
 	})
 	if err == nil && len(r.Warnings) > 0 {
 		err = fmt.Errorf("warnings: %q", r.Warnings)
 	}
 	return img.Digest, err
+}
+
+func arranged(names map[string]string, files content) *bootdir.Arrangement {
+	if names == nil {
+		return nil
+	}
+	a := &bootdir.Arrangement{}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		from := names[name]
+		e := spec.Entry{Type: spec.TypeFile, Size: int64(len(files[from])), SHA256: sum(files[from]), Target: from}
+		if target, ok := strings.CutPrefix(from, "-> "); ok {
+			e = spec.Entry{Type: spec.TypeSymlink, Target: target}
+		} else if _, ok := files[from]; !ok {
+			continue
+		}
+		var beside bool
+		if e.Path, beside = strings.CutPrefix(name, "/"); beside {
+			a.Beside = append(a.Beside, e)
+		} else {
+			a.Entries = append(a.Entries, e)
+		}
+	}
+	return a
 }
 
 // write makes a file of the site.

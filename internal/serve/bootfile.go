@@ -64,7 +64,7 @@ type bootfile struct {
 // bootable is a live tree with its entrypoints.
 type bootable struct {
 	tree
-	entries map[string]bool
+	entries []spec.Entry // below the live path
 	labels  map[string]string
 }
 
@@ -144,11 +144,11 @@ func bootables(o DHCPOptions) ([]bootable, error) {
 		if img == nil {
 			continue
 		}
-		b := bootable{tree: t, entries: map[string]bool{}, labels: img.Labels}
-		for _, e := range img.Entries {
-			b.entries[e.Path] = true
+		record, err := d.Tree(t.live)
+		if err != nil || record == nil {
+			return nil, err
 		}
-		list = append(list, b)
+		list = append(list, bootable{tree: t, entries: record.Shown(img), labels: img.Labels})
 	}
 	return list, nil
 }
@@ -163,21 +163,32 @@ func (b *bootable) file(f firmware) string {
 	if entrypoint == "" {
 		return ""
 	}
-	for _, l := range spec.EntryLinks() {
-		if l.Label != f.label {
+	shown := b.shows(entrypoint)
+	if shown == "" {
+		return ""
+	}
+	// A link keeps its name when the loader changes its own. Over HTTP a name that
+	// ends in .efi also works from other servers.
+	best := shown
+	for _, e := range b.entries {
+		if e.Type != spec.TypeSymlink || path.Join(path.Dir(e.Path), e.Target) != shown {
 			continue
 		}
-		// The link keeps its name when the loader changes its own. Over HTTP a
-		// name that ends in .efi also works from other servers.
-		link := spec.LinkFor(entrypoint, l.Name)
-		if f.http && b.entries[link+".efi"] {
-			link += ".efi"
-		}
-		if b.entries[link] {
-			entrypoint = link
+		if best == shown || f.http && !strings.HasSuffix(best, ".efi") && strings.HasSuffix(e.Path, ".efi") {
+			best = e.Path
 		}
 	}
-	return path.Join(b.live, entrypoint)
+	return path.Join(b.live, best)
+}
+
+// shows gives the name of a file of the image in the tree, or the empty string.
+func (b *bootable) shows(p string) string {
+	for _, e := range b.entries {
+		if e.Path == p && e.Type == spec.TypeSymlink || e.Type == spec.TypeFile && bootdir.SourceOf(e) == p {
+			return e.Path
+		}
+	}
+	return ""
 }
 
 func httpURL(o DHCPOptions, file string) string {

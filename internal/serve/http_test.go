@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,14 +232,22 @@ func TestMonitoring(t *testing.T) {
 	if resp, body := do(t, c, "GET", admin+"/healthz"); resp.StatusCode != 200 || body != "ok\n" {
 		t.Errorf("health %d %q", resp.StatusCode, body)
 	}
-	_, metrics := do(t, c, "GET", admin+"/metrics")
-	for _, want := range []string{
+	wants := []string{
 		`nbextract_serve_sent_bytes_total{protocol="tftp"} 5`, `nbextract_serve_sent_bytes_total{protocol="http"} 5`,
 		`nbextract_serve_transfers_total{protocol="tftp",outcome="not_found"} 1`, "nbextract_serve_pins 1",
 		`nbextract_serve_tree_installed_timestamp_seconds{path="a",digest="` + digest + `",platform="linux/amd64"}`,
-	} {
-		if !strings.Contains(metrics, want) {
-			t.Errorf("the metrics lack %s:\n%s", want, metrics)
+	}
+	// A transfer is counted when the last acknowledgement is in, which the client
+	// does not wait for.
+	var metrics string
+	lacking := func(want string) bool { return !strings.Contains(metrics, want) }
+	for end := time.Now().Add(time.Minute); ; {
+		_, metrics = do(t, c, "GET", admin+"/metrics")
+		if !slices.ContainsFunc(wants, lacking) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the metrics lack one of %q:\n%s", wants, metrics)
 		}
 	}
 	if resp, _ := do(t, c, "GET", s.url("/metrics")); resp.StatusCode != 404 {

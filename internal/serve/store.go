@@ -155,33 +155,41 @@ func visible(name string) bool {
 // look tells what the client sees at a path: inside a tree what its generation has
 // there, else what the site has there.
 func (w *walk) look(p string) (*entry, error) {
-	for i := range w.trees {
-		t := &w.trees[i]
-		rel, ok := t.below(p)
-		if !ok {
-			continue
-		}
-		digest, err := w.generation(t)
-		if err != nil {
+	t, rel := w.at(p)
+	digest := ""
+	if t != nil {
+		var err error
+		if digest, err = w.generation(t); err != nil {
 			return nil, err
 		}
-		if digest == "" {
-			break
-		}
-		w.digest, w.key = digest, pinKey{w.client, t.live}
-		home := path.Join(generations, hexOf(digest))
-		e, err := w.root.look(path.Join(home, rel))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return e, err
-		}
-		if _, err := w.root.look(home); errors.Is(err, fs.ErrNotExist) {
-			w.pins.drop(w.key)
-			return nil, errVanished
-		}
-		return w.stranger(p, rel)
 	}
-	w.digest, w.key = "", pinKey{}
-	return w.root.look(p)
+	if digest == "" {
+		w.digest, w.key = "", pinKey{}
+		return w.root.look(p)
+	}
+	w.digest, w.key = digest, pinKey{w.client, t.live}
+	home := path.Join(generations, hexOf(digest))
+	e, err := w.inGeneration(t, digest, home, p, rel)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return e, err
+	}
+	if _, err := w.root.look(home); errors.Is(err, fs.ErrNotExist) {
+		w.pins.drop(w.key)
+		return nil, errVanished
+	}
+	return w.stranger(t, p, rel)
+}
+
+// inGeneration looks at what a generation has at a path of a tree.
+func (w *walk) inGeneration(t *tree, digest, home, p, rel string) (*entry, error) {
+	a := w.view.arranged(t.live, digest)
+	if a == nil {
+		return w.root.look(path.Join(home, rel))
+	}
+	if e, ok := a.entry(rel); ok {
+		return w.lookArranged(e, home, p)
+	}
+	return nil, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
 }
 
 // generation gives the digest of what the client gets of a tree, and the empty
@@ -201,7 +209,7 @@ func (w *walk) generation(t *tree) (string, error) {
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		// The record may be older than the look.
-		if now, _ := w.view.current(); !slices.Contains(now, *t) {
+		if now, _ := w.view.current(); !slices.ContainsFunc(now, t.same) {
 			return "", errVanished
 		}
 		w.warn("the generation %s of %q is not there: the tree is served as it lies, and an update can mix it", t.digest, t.live)
@@ -218,13 +226,19 @@ func (w *walk) generation(t *tree) (string, error) {
 // stranger looks for a file of the site in the live tree. What some generation has
 // at the same path came with an image: with another one than the client's,
 // or the client's would have it, so it is not for this client.
-func (w *walk) stranger(p, rel string) (*entry, error) {
+func (w *walk) stranger(t *tree, p, rel string) (*entry, error) {
 	e, err := w.root.look(p)
 	if err != nil {
 		return nil, err
 	}
 	w.digest = ""
 	if e.kind == unix.S_IFDIR {
+		return e, nil
+	}
+	if t.arranged != nil {
+		if _, managed := t.arranged.entry(rel); managed {
+			return nil, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+		}
 		return e, nil
 	}
 	names, err := w.root.names(generations)

@@ -263,3 +263,43 @@ func TestPinTimes(t *testing.T) {
 type closer func()
 
 func (c closer) Close() error { c(); return nil }
+
+// TestArrangedGenerationStays: the same for a tree with names of its own, and for what
+// stands beside it.
+func TestArrangedGenerationStays(t *testing.T) {
+	names := map[string]string{"vmlinuz": "linux", "efi/grubx64.efi": "grub", "efi/boot.efi": "-> grubx64.efi", "old": "old", "new": "new",
+		"/shared/kernel": "linux", "/pxelinux.0": "-> os/1/vmlinuz", "/gone": "old"}
+	dir := t.TempDir()
+	put := func(files content) string {
+		t.Helper()
+		digest, err := tryArranged(dir, "os/1", bootdir.ModeDir, names, files, bootdir.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return digest
+	}
+	put(content{"linux": "old linux", "grub": "old grub", "old": "old"})
+	write(t, dir, "os/1/grub.cfg", "menu")
+	ts := newTestStore(t, dir)
+	ts.want("192.0.2.1", "os/1/vmlinuz", "old linux")
+	ts.want("192.0.2.3", "shared/kernel", "old linux") // begins beside the tree
+	put(content{"linux": "new linux", "grub": "new grub", "new": "new"})
+	for client, version := range map[string]string{"192.0.2.1": "old", "192.0.2.2": "new", "192.0.2.3": "old"} {
+		for name, want := range map[string]string{
+			"os/1/vmlinuz": version + " linux", "os/1/efi/grubx64.efi": version + " grub", "os/1/efi/boot.efi": version + " grub",
+			"shared/kernel": version + " linux", "pxelinux.0": version + " linux", "os/1/grub.cfg": "menu", "os/1/linux": "",
+			"os/1": "directory", "shared": "directory", "os/1/nothing": "",
+		} {
+			ts.want(client, name, want)
+		}
+	}
+	ts.want("192.0.2.1", "os/1/old", "old")
+	ts.want("192.0.2.1", "os/1/new", "")
+	ts.want("192.0.2.1", "gone", "old")
+	ts.want("192.0.2.2", "os/1/old", "")
+	ts.want("192.0.2.2", "os/1/new", "new")
+	ts.want("192.0.2.2", "gone", "")
+	if len(ts.warns) > 0 {
+		t.Errorf("warnings: %q", ts.warns)
+	}
+}

@@ -25,6 +25,12 @@ type tree struct {
 	platform  string
 	reference string
 	installed time.Time
+	arranged  *arrangement // nil: it shows its image path by path
+}
+
+// same tells whether two readings are of one tree with one generation.
+func (t *tree) same(o tree) bool {
+	return t.live == o.live && t.digest == o.digest && t.installed.Equal(o.installed)
 }
 
 // below gives the path inside the tree that a path below the root means.
@@ -47,6 +53,7 @@ type view struct {
 	trees []tree // the deepest live path first
 	read  time.Time
 	seen  time.Time // change of the directory of records that was read
+	shows map[shownAs]*arrangement
 }
 
 // settled is after how long a time stamp of a file system is sure to change with
@@ -75,6 +82,7 @@ func (v *view) current() ([]tree, error) {
 		return v.trees, err
 	}
 	v.trees, v.read, v.seen = trees, now, info.ModTime()
+	v.remember(trees)
 	return trees, nil
 }
 
@@ -90,7 +98,7 @@ func readTrees(dir string) ([]tree, error) {
 	}
 	var trees []tree
 	for _, r := range records {
-		t := tree{live: r.Live, digest: r.Digest, platform: r.Platform, reference: r.Reference}
+		t := tree{live: r.Live, digest: r.Digest, platform: r.Platform, reference: r.Reference, arranged: arrangementOf(&r)}
 		if len(r.History) > 0 {
 			t.installed = r.History[0].Installed
 		}
@@ -105,6 +113,12 @@ func depth(live string) int {
 		return 0
 	}
 	return 1 + strings.Count(live, "/")
+}
+
+// present tells whether the directory of a generation is there.
+func (v *view) present(digest string) bool {
+	info, err := os.Stat(filepath.Join(v.dir, generations, hexOf(digest)))
+	return err == nil && info.IsDir()
 }
 
 // hold keeps a generation on the disk.
