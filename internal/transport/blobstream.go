@@ -39,13 +39,12 @@ func (r *registrySource) Blob(ctx context.Context, d ocispec.Descriptor) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	if d.Size <= maxHeld && b.eps[0].mirror != "" {
-		b.cancel()
-		return r.holdBlob(ctx, d)
-	}
 	if err := b.connect(); err != nil {
 		b.cancel()
 		return nil, fmt.Errorf("fetch blob from %q: %w", r.s.ref, err)
+	}
+	if d.Size <= maxHeld && len(b.used) > 0 {
+		return r.holdBlob(ctx, b)
 	}
 	return b.verified(), nil
 }
@@ -141,6 +140,7 @@ func (b *blobStream) connectTo(e *endpoint) error {
 	if b.off > 0 && !b.noRange {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.off, b.d.Size-1))
 	}
+	b.r.s.c.doubt(e, b.d.Digest, req)
 	began := time.Now()
 	resp, err := e.Do(req)
 	if err != nil {
@@ -151,7 +151,7 @@ func (b *blobStream) connectTo(e *endpoint) error {
 		_ = resp.Body.Close()
 		return err
 	}
-	b.body, b.used = resp.Body, use(b.used, e)
+	b.body, b.used = resp.Body, b.r.s.c.use(b.used, e, b.d.Digest, resp)
 	if e.fixed != nil {
 		b.r.s.c.health.answered(e.mirror, took)
 	}

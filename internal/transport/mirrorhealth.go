@@ -45,15 +45,15 @@ type MirrorHealth struct {
 	now    func() time.Time
 	states map[string]MirrorState
 	banned map[string]bool // in this run
-	// suspects gave a part of a blob that was refused, at an offset, by digest
+	// suspected are those who gave a part of a blob that was refused, at an offset, by digest
 	// and mirror. The table that tells what the part holds may be wrong instead.
-	suspects map[digest.Digest]map[string]int64
-	dirty    bool
+	suspected map[digest.Digest]map[string]int64
+	dirty     bool
 }
 
 // NewMirrorHealth begins with what earlier runs remember, which may be nil.
 func NewMirrorHealth(states map[string]MirrorState) *MirrorHealth {
-	h := &MirrorHealth{now: time.Now, states: map[string]MirrorState{}, banned: map[string]bool{}, suspects: map[digest.Digest]map[string]int64{}}
+	h := &MirrorHealth{now: time.Now, states: map[string]MirrorState{}, banned: map[string]bool{}, suspected: map[digest.Digest]map[string]int64{}}
 	maps.Copy(h.states, states)
 	return h
 }
@@ -86,7 +86,7 @@ func (h *MirrorHealth) lied(name string, d digest.Digest) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.states[name]
-	_, suspect := h.suspects[d][name]
+	_, suspect := h.suspected[d][name]
 	return suspect || h.banned[name] || !s.Wrong.IsZero() && h.now().Sub(s.Wrong).Abs() < wrongRest
 }
 
@@ -94,10 +94,17 @@ func (h *MirrorHealth) lied(name string, d digest.Digest) bool {
 func (h *MirrorHealth) suspect(name string, d digest.Digest, offset int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.suspects[d] == nil {
-		h.suspects[d] = map[string]int64{}
+	if h.suspected[d] == nil {
+		h.suspected[d] = map[string]int64{}
 	}
-	h.suspects[d][name] = offset
+	h.suspected[d][name] = offset
+}
+
+// suspects counts those of a blob.
+func (h *MirrorHealth) suspects(d digest.Digest) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.suspected[d])
 }
 
 // convicted gives the suspects of a blob whose offset lies in a part that was right
@@ -105,7 +112,7 @@ func (h *MirrorHealth) suspect(name string, d digest.Digest, offset int64) {
 func (h *MirrorHealth) convicted(d digest.Digest, part Range) (names []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name, offset := range h.suspects[d] {
+	for name, offset := range h.suspected[d] {
 		if offset >= part.Offset && offset < part.Offset+part.Length && !h.banned[name] {
 			names = append(names, name)
 		}

@@ -1,15 +1,17 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // maxHeld is how long a blob may be, in bytes, to be held and judged as a whole
@@ -20,13 +22,13 @@ const maxHeld = 1 << 20
 // These are not asked again, so that the same blob asked for once more comes from
 // elsewhere. It is the *[spec.Refusal] in it, too.
 type MirrorError struct {
-	Mirrors []string // their URLs
+	Mirrors []string // their URLs, or where a registry led to
 	Err     error
 }
 
 // Error names the mirrors.
 func (e *MirrorError) Error() string {
-	return e.Err.Error() + ", from the mirror " + quoteList(e.Mirrors)
+	return e.Err.Error() + ", from " + quoteList(e.Mirrors)
 }
 
 // Unwrap gives the refusal.
@@ -74,10 +76,11 @@ func (m *mirrored) Read(p []byte) (int, error) {
 // blame accuses the mirror that wrong content came from. Of several nobody knows
 // which it was, so all of them are kept from this blob only.
 func (c *Client) blame(d digest.Digest, mirrors []string, err error) error {
-	if len(mirrors) == 1 {
+	switch {
+	case len(mirrors) == 1 && !strings.HasPrefix(mirrors[0], ledTo):
 		c.accuse(mirrors[0], err.Error())
-	} else if c.o.Warn != nil {
-		c.o.Warn("one of the mirrors %s gave wrong content: %v", quoteList(mirrors), err)
+	case c.o.Warn != nil:
+		c.o.Warn("%s gave wrong content: %v", quoteList(mirrors), err)
 	}
 	for _, name := range mirrors {
 		c.health.suspect(name, d, -1) // no part convicts it
@@ -93,30 +96,46 @@ func (c *Client) accuse(mirror, what string) {
 	}
 }
 
-// use notes that bytes come from a place.
-func use(used []string, e *endpoint) []string {
-	if e.mirror == "" || slices.Contains(used, e.mirror) {
+// ledTo begins the names of places that a registry leads to.
+const ledTo = "redirect to "
+
+// maxLed is how many of these are doubted for one blob.
+const maxLed = 4
+
+// use notes who gives bytes: a mirror, or a place that the registry leads to, such as
+// a mirror that it chose. The registry itself is believed to give what it has.
+func (c *Client) use(used []string, e *endpoint, d digest.Digest, resp *http.Response) []string {
+	name := e.mirror
+	if at := resp.Request.URL; name == "" && at.Host != e.host && e.fixed == nil {
+		name = ledTo + at.Scheme + "://" + at.Host
+		if c.health.suspects(d) >= maxLed || c.health.lied(name, d) {
+			return used // nothing is won by asking again
+		}
+	}
+	if name == "" || slices.Contains(used, name) {
 		return used
 	}
-	return append(used, e.mirror)
+	return append(used, name)
+}
+
+// doubt asks for a blob from the registry itself where what it led to was wrong.
+func (c *Client) doubt(e *endpoint, d digest.Digest, req *http.Request) {
+	if e.mirror == "" && c.health.suspects(d) > 0 {
+		req.Header.Set("Cache-Control", "no-cache")
+	}
 }
 
 // holdBlob reads a small blob as a whole, and from elsewhere where a mirror gave
 // something else.
-func (r *registrySource) holdBlob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	for {
-		b, err := r.newBlobStream(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		stream := b.verified()
-		content, err := io.ReadAll(stream)
-		_ = stream.Close()
-		switch {
-		case err == nil:
-			return io.NopCloser(strings.NewReader(string(content))), nil
-		case !errors.As(err, new(*MirrorError)):
-			return nil, err
-		}
+func (r *registrySource) holdBlob(ctx context.Context, b *blobStream) (io.ReadCloser, error) {
+	stream := b.verified()
+	content, err := io.ReadAll(stream)
+	_ = stream.Close()
+	switch {
+	case err == nil:
+		return io.NopCloser(bytes.NewReader(content)), nil
+	case errors.As(err, new(*MirrorError)):
+		return r.Blob(ctx, b.d)
 	}
+	return nil, fmt.Errorf("fetch blob from %q: %w", r.s.ref, err)
 }

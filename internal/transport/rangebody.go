@@ -16,6 +16,7 @@ import (
 // Its errors: errParts when the parts are not what was asked for, errBroken
 // when the body broke off, io.EOF when it is used up.
 type rangeBody struct {
+	resp  *http.Response
 	body  io.ReadCloser
 	parts *partReader // nil: one part, without a frame
 	asked []span      // whose parts did not come yet
@@ -27,7 +28,7 @@ type rangeBody struct {
 
 // newRangeBody looks at the head of an answer with status 206.
 func newRangeBody(resp *http.Response, asked []span, size int64) (*rangeBody, error) {
-	b := &rangeBody{body: resp.Body, asked: asked, size: size, first: true}
+	b := &rangeBody{resp: resp, body: resp.Body, asked: asked, size: size, first: true}
 	if ct := resp.Header.Get("Content-Type"); len(asked) > 1 && strings.HasPrefix(strings.ToLower(ct), "multipart/") {
 		var err error
 		b.parts, err = newPartReader(resp.Body, ct)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -88,7 +89,11 @@ func (s *rangeStream) judge(err error) error {
 		return err
 	}
 	for _, mirror := range s.used {
-		s.r.s.c.health.suspect(mirror, s.d.Digest, s.ranges[s.at].Offset)
+		offset := s.ranges[s.at].Offset
+		if strings.HasPrefix(mirror, ledTo) {
+			offset = -1
+		}
+		s.r.s.c.health.suspect(mirror, s.d.Digest, offset)
 	}
 	return &MirrorError{Mirrors: slices.Clone(s.used), Err: err}
 }
@@ -133,7 +138,7 @@ func (s *rangeStream) read(p []byte) (int, error) {
 			n, err = s.body.readAt(p, s.ranges[s.at].Offset+s.off)
 		}
 		if n > 0 {
-			s.used = use(s.used, s.eps[0])
+			s.used = s.r.s.c.use(s.used, s.eps[0], s.d.Digest, s.body.resp)
 			return n, nil // an error comes again
 		}
 		switch {
@@ -221,6 +226,7 @@ func (s *rangeStream) connectTo(e *endpoint) error {
 	}
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("Range", rangeHeader(asked))
+	s.r.s.c.doubt(e, s.d.Digest, req)
 	resp, err := e.Do(req)
 	if err != nil {
 		return mayBeOfSeveral(err, asked)
