@@ -35,11 +35,17 @@ func floorPullCommand() *cobra.Command {
 
 func floorPackCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "floor-pack TREE FILE",
-		Short:  "Digest and compress the files of a tree",
-		Args:   cobra.ExactArgs(2),
+		Use:    "floor-pack TREE FILE [URL]",
+		Short:  "Digest and compress the files of a tree, and upload that to a repository",
+		Args:   cobra.RangeArgs(2, 3),
 		Hidden: true,
-		RunE:   func(_ *cobra.Command, args []string) error { return floorPack(args[0], args[1]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sum, err := floorPack(args[0], args[1])
+			if err != nil || len(args) == 2 {
+				return err
+			}
+			return floorPush(cmd.Context(), args[2], args[1], sum)
+		},
 	}
 }
 
@@ -90,31 +96,73 @@ func floorFetch(ctx context.Context, url, sum, name string) error {
 }
 
 // floorPack digests the content of the files, compresses it at the level of the
-// layers, and digests what it writes.
-func floorPack(tree, blob string) (err error) {
+// layers, and gives the SHA-256 of what it writes.
+func floorPack(tree, blob string) (sum string, err error) {
 	out, err := os.Create(blob)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	whole := sha256.New()
 	enc, err := zstd.NewWriter(io.MultiWriter(out, whole), zstd.WithEncoderLevel(zstd.SpeedDefault))
 	if err != nil {
-		return err
+		return "", err
 	}
 	names, err := filepath.Glob(filepath.Join(tree, "*"))
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, name := range names {
 		if err := floorRead(enc, sha256.New(), name); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if err := enc.Close(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", whole.Sum(nil)), out.Sync()
+}
+
+// floorPush uploads a blob in one request.
+func floorPush(ctx context.Context, url, blob, sum string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/blobs/uploads/", nil)
+	if err != nil {
 		return err
 	}
-	return out.Sync()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	at, err := resp.Location()
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", url, resp.Status, err)
+	}
+	q := at.Query()
+	q.Set("digest", "sha256:"+sum)
+	at.RawQuery = q.Encode()
+	file, err := os.Open(blob)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if req, err = http.NewRequestWithContext(ctx, http.MethodPut, at.String(), file); err != nil {
+		return err
+	}
+	req.ContentLength = st.Size()
+	req.Header.Set("Content-Type", "application/octet-stream")
+	if resp, err = http.DefaultClient.Do(req); err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		return fmt.Errorf("upload to %s: %s", url, resp.Status)
+	}
+	return nil
 }
 
 func floorRead(to io.Writer, h hash.Hash, name string) error {

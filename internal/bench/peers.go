@@ -37,6 +37,10 @@ func allPeers() []peer {
 			from: "raw",
 		},
 		{
+			name: "floor, then the upload of its blob",
+			pack: `exec $SELF floor-pack $TREE $TMP/blob http://$HOST/v2/$REPO`,
+		},
+		{
 			name: "nbpack, nbextract",
 			pack: nbBuild + `$TREE docker://$HOST/$REPO:$TAG`,
 			pull: `exec $BIN/nbextract pull -q --tls-verify=false docker://$HOST/$REPO:$TAG -d $DEST`,
