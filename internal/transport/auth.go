@@ -31,7 +31,7 @@ func (e *endpoint) authorized(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	key, scope := e.host+"/"+e.repo, e.scope()
-	home := req.URL.Host == e.host
+	home := req.URL.Host == e.address()
 	if home {
 		if scheme, err := e.s.c.tokens.GetScheme(ctx, key); err == nil {
 			if token, err := e.s.c.tokens.GetToken(ctx, key, scheme, scopeKey(scheme, scope)); err == nil {

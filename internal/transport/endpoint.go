@@ -12,6 +12,7 @@ import (
 
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
+	"oras.land/oras-go/v2/registry"
 )
 
 // session is the use of a registry by one Source, Stage or listing.
@@ -141,13 +142,17 @@ func (c *Client) insecure(configured bool) bool {
 	return configured
 }
 
+// address is the "host[:port]" that requests go to. There is one registry whose names
+// are not where it answers; oras-go, which makes some of the URLs, knows it.
+func (e *endpoint) address() string { return registry.Reference{Registry: e.host}.Host() }
+
 // url gives the URL of a part of the repository, such as "manifests/latest".
 // The scheme is set when the request is sent.
 func (e *endpoint) url(part string) string {
 	if e.fixed != nil {
 		return e.fixed.String()
 	}
-	u := url.URL{Scheme: "https", Host: e.host, Path: "/v2/" + e.repo + "/" + part}
+	u := url.URL{Scheme: "https", Host: e.address(), Path: "/v2/" + e.repo + "/" + part}
 	return u.String()
 }
 
@@ -229,7 +234,7 @@ func (e *endpoint) once(req *http.Request) (*http.Response, error) {
 // prepare makes the copy of a request that is sent by one scheme.
 func (e *endpoint) prepare(req *http.Request, scheme string) *http.Request {
 	r := req.Clone(context.WithValue(req.Context(), attemptKey{}, attempt{count: &e.s.count, insecure: e.insecure, guard: e.guard}))
-	if r.URL.Host == e.host && e.fixed == nil {
+	if r.URL.Host == e.address() && e.fixed == nil {
 		r.URL.Scheme = scheme
 		if e.ns != "" {
 			q := r.URL.Query()

@@ -127,7 +127,7 @@ func (h *headStart) step(req *http.Request) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sent := resp.Request.URL; !sameOrigin(at, sent) || !strings.EqualFold(sent.Host, h.e.host) {
+	if sent := resp.Request.URL; !sameOrigin(at, sent) || !strings.EqualFold(sent.Host, h.e.address()) {
 		return nil, fmt.Errorf("the upload goes on at %q, not at %q", at.Scheme+"://"+at.Host, sent.Scheme+"://"+sent.Host)
 	}
 	return at, nil

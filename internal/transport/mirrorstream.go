@@ -106,7 +106,7 @@ const maxLed = 4
 // a mirror that it chose. The registry itself is believed to give what it has.
 func (c *Client) use(used []string, e *endpoint, d digest.Digest, resp *http.Response) []string {
 	name := e.mirror
-	if at := resp.Request.URL; name == "" && at.Host != e.host && e.fixed == nil {
+	if at := resp.Request.URL; name == "" && at.Host != e.address() && e.fixed == nil {
 		name = ledTo + at.Scheme + "://" + at.Host
 		if c.health.suspects(d) >= maxLed || c.health.lied(name, d) {
 			return used // nothing is won by asking again
