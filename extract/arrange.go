@@ -39,6 +39,11 @@ func (o Options) layoutNames() []string {
 	return o.Layouts
 }
 
+// wears tells whether a recorded tree has the attributes that are asked for.
+func (p *puller) wears(t *bootdir.Tree) bool {
+	return t.Attributes.Equal(p.opts.Attributes.Over(t.Attributes))
+}
+
 // several is what a tree records of its layouts: nothing where there is one.
 func (p *puller) several() []string {
 	if len(p.layouts) < 2 {
@@ -114,7 +119,8 @@ type spot struct {
 
 // moved says that the tree gets another manifest or form, be its files the same.
 func (pl *spot) moved() bool {
-	return pl.cur == nil || pl.cur.Digest != pl.next.Digest || pl.cur.Mode != pl.next.Mode || pl.cur.Layout != pl.next.Layout && !pl.layout.Plain()
+	return pl.cur == nil || pl.cur.Digest != pl.next.Digest || pl.cur.Mode != pl.next.Mode || pl.cur.Layout != pl.next.Layout && !pl.layout.Plain() ||
+		!pl.cur.Attributes.Equal(pl.next.Attributes)
 }
 
 // arrangement says what the tree will show of an image with these entries; nil for

@@ -58,7 +58,7 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex) error {
 	err := errOnceMore
 	for noResume := false; errors.Is(err, errOnceMore) || mirrorLied(err); {
 		var stage *bootdir.Stage
-		if stage, err = p.dir.Begin(ctx, j.main().next.Live); err != nil {
+		if stage, err = p.begin(ctx, j); err != nil {
 			return err
 		}
 		in := newIntake(j.src, j.target, known, dirStage{stage}, p.opts.Progress)
@@ -73,6 +73,20 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex) error {
 		stage.Discard()
 	}
 	return err
+}
+
+// begin makes a stage whose trees get the attributes of the job's.
+func (p *puller) begin(ctx context.Context, j *job) (*bootdir.Stage, error) {
+	pl := j.main()
+	stage, err := p.dir.Begin(ctx, pl.next.Live)
+	if err != nil {
+		return nil, err
+	}
+	if err := stage.Wear(pl.next.Attributes); err != nil {
+		stage.Discard()
+		return nil, err
+	}
+	return stage, nil
 }
 
 // errOnceMore reports that a short cut did not lead to the end.

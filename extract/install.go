@@ -29,7 +29,21 @@ func (p *puller) install(ctx context.Context, j *job) error {
 		return nil
 	}
 	j.places = open
+	p.dress(j)
 	return p.apply(ctx, j)
+}
+
+// dress says what the trees of a job wear. They share their files, and so all of that.
+func (p *puller) dress(j *job) {
+	a := p.opts.Attributes
+	for _, pl := range j.places {
+		if pl.cur != nil {
+			a = a.Over(pl.cur.Attributes)
+		}
+	}
+	for _, pl := range j.places {
+		pl.next.Attributes = a
+	}
 }
 
 // prepareTree compares a place with what is recorded of it. One that is pinned is

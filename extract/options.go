@@ -23,6 +23,9 @@ type Options struct {
 	// Live says what stands at a live path: a directory or a link to a
 	// generation. Empty means what is there already, else a directory.
 	Live bootdir.LiveMode
+	// Attributes are owner, modes and label of what is laid out. What they leave open
+	// is as it was for a tree that is there, else as usual; nil leaves all open.
+	Attributes *bootdir.Attributes
 	// Keep is the number of generations to keep for each tree, the live one
 	// included; 0 means bootdir.DefaultKeep.
 	Keep int

@@ -186,7 +186,7 @@ func (p *puller) made(ref transport.Reference, tagDigest string) ([]bootdir.Tree
 	var made []bootdir.Tree
 	for _, t := range all {
 		if t.Release == p.opts.Release && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
-			p.wants(&t) && equalMaps(t.Set, p.opts.Set) && p.sameTrust(t.Policy) &&
+			p.wants(&t) && p.wears(&t) && equalMaps(t.Set, p.opts.Set) && p.sameTrust(t.Policy) &&
 			(p.opts.Live == "" || p.opts.Live == t.Mode) {
 			made = append(made, t)
 		}

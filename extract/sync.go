@@ -55,6 +55,11 @@ func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 		if err := checkLayouts(&e); err != nil {
 			errs = append(errs, e.At("layout").Errorf("%v", err))
 		}
+		for key, wish := range map[string][3]string{"chown": {e.Chown}, "chmod": {1: e.Chmod}, "selinux-label": {2: e.SELinuxLabel}} {
+			if _, err := bootdir.ParseAttributes(wish[0], wish[1], wish[2]); err != nil {
+				errs = append(errs, e.At(key).Errorf("%v", err))
+			}
+		}
 	}
 	slices.SortStableFunc(errs, func(a, b *config.Error) int { return a.Line - b.Line })
 	return errs.Err()

@@ -80,6 +80,9 @@ func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release str
 	if o.Trust, err = entryTrust(e, s.opts); err != nil {
 		return nil, err
 	}
+	if o.Attributes, err = bootdir.ParseAttributes(e.Chown, e.Chmod, e.SELinuxLabel); err != nil {
+		return nil, err
+	}
 	if e.Hooks != nil {
 		if o.Hooks, err = s.opts.MakeHooks(e.Hooks); err != nil {
 			return nil, err

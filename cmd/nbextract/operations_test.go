@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"bytes"
 	"net/http"
 	"os"
@@ -161,13 +162,13 @@ func TestNginxRecipe(t *testing.T) {
 	}
 }
 
-// TestLabelByHook: the catalogue of the page with a label, which is an extended
-// attribute on any kernel. What an update keeps keeps it, and so does a rollback.
-func TestLabelByHook(t *testing.T) {
+// TestOwnerModesLabel: the catalogue of the page with all three; a label is an extended
+// attribute on any kernel. What an update keeps keeps them, and so does a rollback.
+func TestOwnerModesLabel(t *testing.T) {
 	var block string
 	for _, b := range blocks(t, "yaml") {
-		if strings.Contains(b, "chcon") {
-			block = b
+		if strings.Contains(b, "selinux-label") {
+			block = strings.Replace(b, "tftp:tftp ", fmt.Sprintf("%d:%d ", os.Getuid(), os.Getgid()), 1)
 		}
 	}
 	const label = "system_u:object_r:tftpdir_t:s0"
@@ -194,6 +195,9 @@ func TestLabelByHook(t *testing.T) {
 		n, err := unix.Lgetxattr(filepath.Join(boot, "d/1/amd64", name), "security.selinux", got)
 		if err != nil || strings.TrimRight(string(got[:max(n, 0)]), "\x00") != label {
 			t.Errorf("%s has the label %q, %v", name, got[:max(n, 0)], err)
+		}
+		if st, err := os.Lstat(filepath.Join(boot, "d/1/amd64", name)); err != nil || st.Mode() != 0o440 {
+			t.Errorf("%s: %v, %v", name, st.Mode(), err)
 		}
 	}
 }

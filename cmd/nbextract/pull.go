@@ -24,6 +24,7 @@ func pullCommand(env *cli.Env) *cobra.Command {
 		live      string
 		hooks     hookFlags
 		signed    trustFlags
+		worn      wearFlags
 		itemize   bool
 		from      string
 		asJSON    bool
@@ -53,6 +54,9 @@ presets for Foreman, Cobbler, Matchbox, Tinkerbell, nboci, and for trees as Debi
 and Ubuntu publish them: see docs/layouts.md. Any template of such names can be
 given, with architectures as others spell them: {arch.rpm}, {arch.deb}, {arch.oci}.
 With several --layout an image stands in all of them, each file once on the disk.
+
+Files are 0444, directories 0755, and owned by who runs this; --chown, --chmod and
+--selinux-label say otherwise, and what they say is kept by later updates.
 
 With --key, --certificate-identity or --signature-policy nothing is laid out
 unless its signatures suffice. That is found out by the digest that the tag names,
@@ -93,6 +97,9 @@ registry, and so does the record: a later pull with a network goes on from there
 				return err
 			}
 			if err := pullOptions(&o, platforms, set, live); err != nil {
+				return err
+			}
+			if o.Attributes, err = worn.parse(); err != nil {
 				return err
 			}
 			bundle, err := openFrom(cmd, from, refs)
@@ -137,6 +144,7 @@ registry, and so does the record: a later pull with a network goes on from there
 	mirrors.bind(cmd)
 	hooks.bind(cmd.Flags())
 	signed.bind(cmd)
+	worn.bind(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to lay out, such as linux/amd64 or aarch64, or all (default: the only one there is)")
 	f.StringVar(&from, "from", "", "read the images from the `BUNDLE` oci:DIR or oci-archive:FILE, and use no network")

@@ -50,6 +50,9 @@ type Settings struct {
 	Live            string            `yaml:"live"`
 	Keep            *int              `yaml:"keep"`
 	Set             map[string]string `yaml:"set"`
+	Chown           string            `yaml:"chown"`
+	Chmod           string            `yaml:"chmod"`
+	SELinuxLabel    string            `yaml:"selinux-label"`
 	TLSVerify       *bool             `yaml:"tls-verify"`
 	AllowDowngrade  *bool             `yaml:"allow-downgrade"`
 	Key             []string          `yaml:"key"`
@@ -164,6 +167,9 @@ func Parse(file, name string, b []byte) (*Catalog, []Entry, error) {
 func (s Settings) over(base Settings) Settings {
 	s.Destination = or(s.Destination, base.Destination)
 	s.Live = or(s.Live, base.Live)
+	s.Chown = or(s.Chown, base.Chown)
+	s.Chmod = or(s.Chmod, base.Chmod)
+	s.SELinuxLabel = or(s.SELinuxLabel, base.SELinuxLabel)
 	s.SignaturePolicy = or(s.SignaturePolicy, base.SignaturePolicy)
 	s.Signatures = or(s.Signatures, base.Signatures)
 	s.Keep = or(s.Keep, base.Keep)
