@@ -32,7 +32,7 @@ type treeWish struct {
 // treeWish gives the platforms of a reference that are to be laid out: not those
 // that raw has, since the same files twice take room.
 func (j *job) treeWish(ctx context.Context, order int, leaves []leaf, raw map[string]bootWish) *treeWish {
-	if !j.opts.BootTrees || j.here == nil {
+	if !j.opts.BootTrees {
 		return nil
 	}
 	w := &treeWish{order: order, ref: j.ref, top: j.top}
@@ -82,50 +82,56 @@ func (j *job) bootTree(ctx context.Context, l leaf) (live, platform string, ok b
 	return live, p.String(), live != ""
 }
 
-// config reads the config of an image from the tree.
+// config reads the config of an image, in a dry run from where it would come.
 func (j *job) config(ctx context.Context, m *ocispec.Manifest) (*ocispec.Image, error) {
 	if !spec.IsConfig(m.Config.MediaType) || m.Config.Size > spec.MaxManifestSize {
 		return nil, spec.Refuse(spec.RuleConfig, "", "no config of an image")
 	}
-	b, err := readBlob(ctx, j.here, m.Config)
+	src := j.here
+	if j.opts.DryRun {
+		src = j.src
+	}
+	b, err := readBlob(ctx, src, m.Config)
 	if err != nil {
 		return nil, err
 	}
 	return spec.ParseConfig(b)
 }
 
-// treeSource gives what a reference names from the mirror.
-type treeSource struct {
+// knownSource is a source that need not be asked what a reference names.
+type knownSource struct {
 	transport.Source
 	top ocispec.Descriptor
 }
 
-// Resolve implements transport.Source: what it names was found out before.
-func (s treeSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) {
+// Resolve implements transport.Source.
+func (s knownSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) {
 	return s.top, ctx.Err()
 }
 
-// oneSource opens the mirror for one reference.
-type oneSource struct {
-	client *transport.Client
-	dir    string
-	top    ocispec.Descriptor
+// opener opens the mirror for one reference; in a dry run the place it comes from.
+type opener struct {
+	*run
+	top ocispec.Descriptor
 }
 
 // Source implements extract.Sources.
-func (s oneSource) Source(ctx context.Context, _ transport.Reference) (transport.Source, error) {
-	src, err := s.client.Source(ctx, transport.Reference{Transport: transport.OCI, Name: s.dir})
+func (o opener) Source(ctx context.Context, ref transport.Reference) (transport.Source, error) {
+	if !o.opts.DryRun {
+		ref = transport.Reference{Transport: transport.OCI, Name: o.opts.Dir}
+	}
+	src, err := o.client.Source(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	return treeSource{src, s.top}, nil
+	return knownSource{src, o.top}, nil
 }
 
 // layOutTrees lays out the boot trees of images.
 func (r *run) layOutTrees(ctx context.Context) error {
 	slices.SortFunc(r.trees, func(a, b treeWish) int { return a.order - b.order })
 	for _, w := range r.trees {
-		report, err := extract.Pull(ctx, oneSource{r.client, r.opts.Dir, w.top}, []transport.Reference{w.ref}, extract.Options{
+		report, err := extract.Pull(ctx, opener{r, w.top}, []transport.Reference{w.ref}, extract.Options{
 			Dir: r.bootDir(), Platforms: w.platforms, Catalog: catalogName, Keep: bootdir.DefaultKeep,
 			DryRun: r.opts.DryRun, Checksum: r.opts.Checksum, AllowDowngrade: true, // tags may step back; the mirror follows
 			Now: r.opts.Now, Log: r.opts.Log, Warn: r.opts.Warn,

@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 	if len(e.Failures) == 1 && e.Total == 1 {
 		return fmt.Sprintf("%s: %v", e.Failures[0].Reference, e.Failures[0].err)
 	}
-	return fmt.Sprintf("%d failures in a run over %d references", len(e.Failures), e.Total)
+	return fmt.Sprintf("%d failed in a run over %d references", len(e.Failures), e.Total)
 }
 
 // ExitCode is that of the failures if they all ask for the same, else 1.

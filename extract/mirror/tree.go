@@ -52,7 +52,7 @@ func (t *tree) rename(old, p string) error {
 // openTree opens the directory, and makes it where it may.
 func openTree(dir string, make bool) (*tree, error) {
 	if make {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := makeTop(dir); err != nil {
 			return nil, fmt.Errorf("create the directory of the mirror: %w", err)
 		}
 	}
@@ -64,6 +64,22 @@ func openTree(dir string, make bool) (*tree, error) {
 		return nil, fmt.Errorf("open the directory of the mirror: %w", err)
 	}
 	return &tree{dir: dir, root: root}, nil
+}
+
+// makeTop makes a directory that a web server can read, whatever the umask. One
+// that is there keeps its mode.
+func makeTop(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // if it is no directory, opening it says so
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	return err
 }
 
 func (t *tree) close() error {
