@@ -57,6 +57,12 @@ func asReferrer(mediaType string, body []byte) (*ocispec.Manifest, error) {
 
 // list makes sure that a referrer is found.
 func (r *Repository) list(ctx context.Context, subject digest.Digest, entry ocispec.Descriptor) error {
+	// Two that read the same index would each write it without the other's entry.
+	done, err := r.lists.take(ctx, subject)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if store, ok := r.store.(*registryStore); ok {
 		listed := false
 		err := store.reading(func(e *endpoint) (err error) {

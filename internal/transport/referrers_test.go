@@ -176,6 +176,28 @@ func TestPutReferrersAtOnce(t *testing.T) {
 	}
 }
 
+// TestPutReferrersTogether: one Repository keeps its own writers apart.
+func TestPutReferrersTogether(t *testing.T) {
+	for name, ref := range attachPlaces(t) {
+		r := openRepository(t, testClient(t, insecure(Options{})), ref)
+		subject, _ := indexOf(t, "subject")
+		const writers = 6
+		var wg sync.WaitGroup
+		for n := range writers {
+			src, a := referring(t, subject, n)
+			wg.Go(func() {
+				if err := r.PutReferrer(t.Context(), src, a); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if found, err := r.Referrers(t.Context(), subject.Digest, ""); err != nil || len(found) != writers {
+			t.Errorf("%s: %d of %d, %v", name, len(found), writers, err)
+		}
+	}
+}
+
 // TestReferrersOfOddRegistries asks registries that know no API in several ways,
 // some that fail, one that never ends, and a mirror that has no signatures.
 func TestReferrersOfOddRegistries(t *testing.T) {

@@ -26,6 +26,7 @@ type Repository struct {
 	c     *Client
 	ref   Reference
 	store store
+	lists turns // of those who list what refers to something
 }
 
 // store is what registries and layouts do differently.
