@@ -18,6 +18,13 @@ type Bundle struct {
 	local
 	index  *ocispec.Index
 	byName map[string][]ocispec.Descriptor
+	byRepo map[string][]bundleEntry // those that have a full reference for a name
+}
+
+// bundleEntry is an entry of index.json with its name.
+type bundleEntry struct {
+	ref  Reference
+	desc ocispec.Descriptor
 }
 
 // OpenBundle opens the layout (oci:) or archive (oci-archive:) that ref names,
@@ -38,10 +45,13 @@ func OpenBundle(ref Reference) (*Bundle, error) {
 		_ = src.Close() // only read from
 		return nil, fmt.Errorf("read %q: %w", ref, err)
 	}
-	b := &Bundle{local: src.local, index: idx, byName: map[string][]ocispec.Descriptor{}}
+	b := &Bundle{local: src.local, index: idx, byName: map[string][]ocispec.Descriptor{}, byRepo: map[string][]bundleEntry{}}
 	for _, d := range idx.Manifests {
 		if name := refName(d); name != "" {
 			b.byName[name] = append(b.byName[name], d)
+			if full, err := ParseBundleName(name); err == nil {
+				b.byRepo[full.Name] = append(b.byRepo[full.Name], bundleEntry{full, d})
+			}
 		}
 	}
 	return b, nil

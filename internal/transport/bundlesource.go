@@ -81,32 +81,34 @@ func (s *bundleSource) named() (found []ocispec.Descriptor, known bool) {
 			return found, true
 		}
 	}
-	for name, entries := range s.byName {
-		ref, err := ParseBundleName(name)
-		if err != nil || ref.Name != s.want.Name {
-			continue
-		}
-		known = true
-		for _, d := range entries {
-			if s.want.Digest != "" && d.Digest == s.want.Digest || s.want.Digest == "" && ref.Tag == s.want.Tag {
-				found = append(found, d)
-			}
+	for _, e := range s.byRepo[s.want.Name] {
+		if s.want.Digest != "" && e.desc.Digest == s.want.Digest || s.want.Digest == "" && e.ref.Tag == s.want.Tag {
+			found = append(found, e.desc)
 		}
 	}
-	return found, known
+	return found, len(s.byRepo[s.want.Name]) > 0
 }
 
 // near lists what is there instead: images of the same repository if there are any.
+// Nobody misses an attachment by mistake, and they are looked for often.
 func (s *bundleSource) near(known bool) []string {
+	if attachmentName.MatchString(s.want.Tag) {
+		return nil
+	}
+	repos := map[string][]bundleEntry{s.want.Name: s.byRepo[s.want.Name]}
+	if !known {
+		repos = s.byRepo
+	}
 	var names []string
-	for name := range s.byName {
-		ref, err := ParseBundleName(name)
-		if err == nil && !isAttachment(name) && (!known || ref.Name == s.want.Name) {
-			names = append(names, name)
+	for _, entries := range repos {
+		for _, e := range entries {
+			if name := refName(e.desc); !isAttachment(name) {
+				names = append(names, name)
+			}
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // Referrers implements AttachmentSource.
