@@ -164,6 +164,7 @@ func (c *carrier) list(ctx context.Context, n node) error {
 	if n.subject == "" {
 		return nil
 	}
+	defer c.r.lock(c.path, n.subject)()
 	if err := c.repo.PutReferrer(ctx, c.src, n.desc); err != nil {
 		return fmt.Errorf("list what refers to %s: %w", n.subject, err)
 	}

@@ -172,13 +172,19 @@ func TestOwnSubject(t *testing.T) {
 		s.push(from, "r", "v1", d)
 		s.push(from, "r", "one", byTag)
 		s.push(from, "r", "", byDigest)
+		all, names := []ocispec.Descriptor{byTag, byDigest}, []string{from + "/r:one", from + "/r@" + byDigest.Digest.String()}
+		for n := range 5 { // all at the same time, to one list
+			more := s.attached(fmt.Sprint("more", n), d)
+			s.push(from, "r", "", more)
+			all, names = append(all, more), append(names, from+"/r@"+more.Digest.String())
+		}
 		c := testClient(t, transport.Options{})
 		for range 2 {
-			repos, _, err := relocate(t, c, to, from+"/r:one", from+"/r@"+byDigest.Digest.String())
+			repos, _, err := relocate(t, c, to, names...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := referrersOf(t, to, repos[0], d); !slices.Equal(got, digestsOf(byTag, byDigest)) {
+			if got := referrersOf(t, to, repos[0], d); !slices.Equal(got, digestsOf(all...)) {
 				t.Errorf("referrers %q", got)
 			}
 		}
@@ -315,7 +321,7 @@ func TestFromBundle(t *testing.T) {
 	s := newStock(t)
 	d, e := s.zoo(), s.image("e")
 	sig, referrer := s.image("signature"), s.attached("sbom", e)
-	list := s.index(referrer)
+	list, bare := s.index(referrer), s.image("another signature")
 	dir := t.TempDir()
 	for id, b := range s.bytes {
 		path := filepath.Join(dir, "blobs", id.Algorithm().String())
@@ -329,7 +335,7 @@ func TestFromBundle(t *testing.T) {
 	}
 	top := newStock(t)
 	index := top.index(name(d, "registry.example/zoo:v1"), name(e, "registry.example:5000/e:v2"),
-		name(sig, "registry.example:5000/e:"+fallbackTag(e.Digest)+".sig"), name(list, "registry.example:5000/e:"+fallbackTag(e.Digest)))
+		name(sig, "registry.example:5000/e:"+fallbackTag(e.Digest)+".sig"), name(list, "registry.example:5000/e:"+fallbackTag(e.Digest)), name(bare, fallbackTag(d.Digest)+".sig"))
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "index.json"), top.bytes[index.Digest], 0o644),
 		os.WriteFile(filepath.Join(dir, "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644)); err != nil {
 		t.Fatal(err)
@@ -364,6 +370,7 @@ func TestFromBundle(t *testing.T) {
 		}
 		repo := strings.TrimPrefix(p.items[1].job.to.Name, to+"/")
 		s.same(to, repo, fallbackTag(e.Digest)+".sig", sig)
+		s.same(to, strings.TrimPrefix(p.items[0].job.to.Name, to+"/"), fallbackTag(d.Digest)+".sig", bare)
 		if got := referrersOf(t, to, repo, e); !slices.Equal(got, digestsOf(referrer)) {
 			t.Errorf("%s: referrers %q", kind, got)
 		}

@@ -100,7 +100,8 @@ var companionTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$`
 func BundleImages(b *transport.Bundle) ([]Image, error) {
 	var names []string
 	for _, d := range b.Entries() {
-		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" {
+		// Attachments may have the tag alone for a name.
+		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" && !companionTag.MatchString(name) {
 			names = append(names, name)
 		}
 	}

@@ -200,6 +200,9 @@ func TestBadImages(t *testing.T) {
 		}
 		wantUsage(t, err, s)
 	}
+	if _, err := ParseImage("docker://me:secret@registry.example/a"); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v", err)
+	}
 	image(t, "registry.example/a@sha512:"+strings.Repeat("ab", 64))
 	image(t, "registry.example/a:"+strings.Repeat("v", 128))
 }

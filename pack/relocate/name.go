@@ -39,7 +39,7 @@ type Image struct {
 func ParseImage(s string) (Image, error) {
 	named, err := parseNamed(strings.TrimPrefix(strings.TrimPrefix(s, "docker://"), "oci://"))
 	if err != nil {
-		return Image{}, usage("", "image reference %q: %v", s, err)
+		return Image{}, usage("", "image reference %q: %v", withoutUser(s), err)
 	}
 	if d := digestOf(named); d != "" {
 		if _, err := spec.ParseDigest(d.String()); err != nil {
@@ -47,6 +47,14 @@ func ParseImage(s string) (Image, error) {
 		}
 	}
 	return Image{Original: s, named: named}, nil
+}
+
+// withoutUser takes the password out of what somebody wrote as in a URL.
+func withoutUser(s string) string {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 && strings.Contains(s[i:], "/") {
+		return "…" + s[i:]
+	}
+	return s
 }
 
 // parseNamed is the library with a better message for nothing at all.

@@ -47,17 +47,26 @@ func (c *carrier) referrers(ctx context.Context, d digest.Digest, tagged bool) (
 			hidden = append(hidden, one)
 		}
 	}
+	return carried, c.listAll(ctx, d, tag, hidden)
+}
+
+// listAll makes that what refers to d is found. tag may be nil.
+func (c *carrier) listAll(ctx context.Context, d digest.Digest, tag *tagContent, hidden []ocispec.Descriptor) error {
+	if tag == nil && len(hidden) == 0 {
+		return nil
+	}
+	defer c.r.lock(c.path, d)()
 	if tag != nil {
 		if err := c.keepTag(ctx, tag); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, one := range hidden {
 		if err := c.repo.PutReferrer(ctx, c.src, one); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return carried, nil
+	return nil
 }
 
 func hasDigest(list []ocispec.Descriptor, d digest.Digest) bool {

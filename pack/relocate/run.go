@@ -44,7 +44,7 @@ type Options struct {
 // The tag of an image comes last: when it is there, so are all blobs, all manifests
 // and what is attached to them.
 func (p *Plan) Run(ctx context.Context, o Options) error {
-	r := &runner{o: o, repos: map[string]*transport.Repository{}, placed: map[digest.Digest]string{}}
+	r := &runner{o: o, repos: map[string]*transport.Repository{}, placed: map[digest.Digest]string{}, lists: map[string]*sync.Mutex{}}
 	defer r.close()
 	var g errgroup.Group
 	g.SetLimit(cmp.Or(max(o.Jobs, 0), DefaultJobs))
@@ -89,6 +89,7 @@ type runner struct {
 	mu     sync.Mutex
 	repos  map[string]*transport.Repository // of the destination, by name
 	placed map[digest.Digest]string         // a repository, without host, that has the blob
+	lists  map[string]*sync.Mutex           // of referrers, by repository and subject
 }
 
 func (r *runner) close() {
@@ -116,6 +117,21 @@ func (r *runner) repository(ctx context.Context, ref transport.Reference) (*tran
 		r.repos[ref.Name] = repo
 	}
 	return repo, err
+}
+
+// lock keeps two jobs from writing what refers to one manifest at the same time:
+// registries keep only the list that was written last.
+func (r *runner) lock(repo string, subject digest.Digest) (unlock func()) {
+	r.mu.Lock()
+	key := repo + "@" + subject.String()
+	l := r.lists[key]
+	if l == nil {
+		l = &sync.Mutex{}
+		r.lists[key] = l
+	}
+	r.mu.Unlock()
+	l.Lock()
+	return l.Unlock
 }
 
 // mountFrom gives a repository of the destination that has a blob by now.
