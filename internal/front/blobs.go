@@ -11,9 +11,9 @@ import (
 
 // Why a blob is given by the front itself.
 const (
-	noMirror = "no mirror"  // none that is well has it
-	again    = "second try" // the mirrors were tried
-	asked    = "asked for"  // by Cache-Control: no-cache
+	noMirror = "no_mirror"  // none that is well has it
+	again    = "second_try" // the mirrors were tried
+	asked    = "asked_for"  // by Cache-Control: no-cache
 	headOnly = "head"       // the answer is as short as a redirect
 )
 

@@ -165,7 +165,7 @@ func TestRedirects(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`nbextract_front_redirects_total{mirror="a"} `, `nbextract_front_direct_total{reason="second try"} 1`, `nbextract_front_direct_bytes_total 15000`,
+		`nbextract_front_redirects_total{mirror="a"} `, `nbextract_front_direct_total{reason="second_try"} 1`, `nbextract_front_direct_bytes_total 15000`,
 		`nbextract_front_requests_total{kind="blobs",outcome="ok"} 13`, `nbextract_front_mirror_up{mirror="a",state="wrong"} 0`, "# TYPE nbextract_front_mirror_blobs gauge\nnbextract_front_mirror_blobs{mirror=\"a\"} 1\n",
 	} {
 		if !strings.Contains(b.String(), line) {

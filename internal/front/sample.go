@@ -27,7 +27,7 @@ const (
 	// maxDoubts is how many blobs wait to be compared as a whole …
 	maxDoubts = 64
 	// … and doubtAgain how soon the same one is not compared again.
-	doubtAgain = 5 * time.Minute
+	doubtAgain = time.Minute
 )
 
 // sample compares blobs of a mirror with the tree: those that were wrong, and some

@@ -12,6 +12,13 @@ import (
 // it is not installed the test skips.
 func Nginx(t testing.TB, servers string) (addr string) {
 	t.Helper()
+	addr, _ = StartNginx(t, servers)
+	return addr
+}
+
+// StartNginx is Nginx for a test that stops the server before its end.
+func StartNginx(t testing.TB, servers string) (addr string, stop func()) {
+	t.Helper()
 	require(t, "nginx")
 	dir := t.TempDir()
 	addr, stop, err := run(dir, "nginx", "/", func(addr string) string {
@@ -21,7 +28,7 @@ func Nginx(t testing.TB, servers string) (addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	return addr
+	return addr, stop
 }
 
 func nginxConfig(dir, servers string) string {
