@@ -34,6 +34,9 @@ type SyncOptions struct {
 	Force bool
 	// Wait waits for another run to end, instead of failing.
 	Wait bool
+	// MaxAge is how long references may stand still of entries that do not say; 0:
+	// without end.
+	MaxAge time.Duration
 	// MakeHooks makes the hooks of an entry; nil: a catalogue with hooks is
 	// refused.
 	MakeHooks func(*catalog.Hooks) (Hooks, error)

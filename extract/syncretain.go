@@ -36,15 +36,22 @@ func (s *syncRun) tell(context.Context) error {
 			t.Created = rec.Created
 		}
 		it := owner[t.Path]
-		if it == nil || t.Destination != s.dir || it.entry.MaxAge == nil {
+		if it == nil || t.Destination != s.dir {
+			continue
+		}
+		maxAge := it.entry.MaxAge.Or(s.opts.MaxAge)
+		if maxAge == 0 {
 			continue
 		}
 		st := s.state.reference(it.key(), s.cat.Name)
 		since := st.standsSince(t.Created)
-		if s.opts.Now().Sub(since) <= time.Duration(*it.entry.MaxAge) {
+		if s.opts.Now().Sub(since) <= maxAge {
 			continue
 		}
 		s.report.Stale = append(s.report.Stale, StaleTree{s.dir, t.Path, t.Reference, since.UTC()})
+		if !st.mayWarn(s.opts.Now().UTC()) {
+			continue
+		}
 		s.opts.warnf("%s has named the same image since %s, longer than max-age allows", it.name(), since.UTC().Format("2006-01-02"))
 	}
 	return nil

@@ -117,10 +117,20 @@ func TestSyncMaxAge(t *testing.T) {
 	if r := s.must(text); len(r.Stale) != 1 || r.Stale[0].Path != "os/1/amd64" || len(s.warned) != 1 {
 		t.Errorf("%+v %q", r.Stale, s.warned)
 	}
+	s.now = s.now.Add(time.Hour)
+	if r := s.must(text); len(r.Stale) != 1 || len(s.warned) != 0 {
+		t.Errorf("an hour later: %+v %q", r.Stale, s.warned)
+	}
 	s.now = s.now.Add(31 * 24 * time.Hour)
-	if r := s.must(text); len(r.Stale) != 2 {
+	if r := s.must(text); len(r.Stale) != 2 || len(s.warned) != 2 {
+		t.Errorf("%+v %q", r.Stale, s.warned)
+	}
+	// The entry says it, else the caller.
+	s.opts.MaxAge = time.Hour
+	if r := s.must("- {ref: '" + reg.host() + "/a:new', max-age: 1000d}\n- {ref: '" + reg.host() + "/a:old'}\n"); len(r.Stale) != 1 {
 		t.Errorf("%+v", r.Stale)
 	}
+	s.opts.MaxAge = 0
 	reg.push("a", "old", boot{version: "1", files: map[string]string{"vmlinuz": "v"}})
 	if r := s.must(text); len(r.Stale) != 1 {
 		t.Errorf("%+v", r.Stale)

@@ -52,6 +52,8 @@ type ReferenceState struct {
 	FailingSince time.Time   `json:"failing_since,omitzero"`
 	Kind         FailureKind `json:"kind,omitempty"`
 	Error        string      `json:"error,omitempty"`
+	// Warned is when it was last told that it stands still.
+	Warned time.Time `json:"warned,omitzero"`
 	// Lost is since when a list names it and the registry does not have it.
 	Lost     time.Time `json:"lost,omitzero"`
 	Skip     string    `json:"skip,omitempty"`     // why it is not laid out
@@ -197,6 +199,19 @@ func (r *ReferenceState) failed(f *Failure, now time.Time) {
 	}
 	f.Since = r.FailingSince
 }
+
+// mayWarn tells whether it is time to say once more that a reference stands still: a
+// run in each hour would send a mail in each hour.
+func (r *ReferenceState) mayWarn(now time.Time) bool {
+	if age := now.Sub(r.Warned); age >= 0 && age < warnEvery {
+		return false
+	}
+	r.Warned = now
+	return true
+}
+
+// warnEvery is a little less than a day, because timers are not exact.
+const warnEvery = 23 * time.Hour
 
 // standsSince says how long a reference has named the same: since it was seen to
 // move, else since its image was made, if that is known.

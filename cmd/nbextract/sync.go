@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ func syncCommand(env *cli.Env) *cobra.Command {
 		file     string
 		signed   trustFlags
 		metrics  string
+		maxAge   catalog.Duration
 		check    bool
 		itemize  bool
 		asJSON   bool
@@ -61,6 +63,7 @@ did.`,
   nbextract sync -c catalog.yaml --check`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.MaxAge = time.Duration(maxAge)
 			o.MakeHooks = func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }
 			if err := mirrors.check(cmd); err != nil {
 				return err
@@ -106,6 +109,7 @@ did.`,
 	f.BoolVarP(&itemize, "itemize-changes", "i", false, "print a line for each change")
 	f.BoolVar(&o.AllowDowngrade, "allow-downgrade", false, "accept images older than the installed ones")
 	f.BoolVar(&o.AllowGap, "allow-gap", false, "accept a moment without a live path where the filesystem knows no other way")
+	f.TextVar(&maxAge, "max-age", catalog.Duration(0), "warn, once a day, of references that have named the same image for longer than this `TIME`, such as 60d (default: as the catalogue says)")
 	f.StringVar(&metrics, "metrics-file", "", "write figures to `FILE` for Prometheus' textfile collector (default: as the catalogue says)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	return cmd

@@ -37,6 +37,14 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// MarshalText gives it as Go writes durations; nothing for none.
+func (d Duration) MarshalText() ([]byte, error) {
+	if d == 0 {
+		return nil, nil
+	}
+	return []byte(time.Duration(d).String()), nil
+}
+
 // Or gives the duration, or another one where there is none.
 func (d *Duration) Or(other time.Duration) time.Duration {
 	if d == nil {
