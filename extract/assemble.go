@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/nbpack/nbpack/internal/archive"
@@ -224,7 +223,7 @@ func (in *intake) assemble(ctx context.Context, b *blueprint) (err error) {
 		fetch += r.Length
 	}
 	if fetch > b.layer.desc.Size/8*wholeShare {
-		return fmt.Errorf("%d bytes of %d are missing: %w", fetch, b.layer.desc.Size, errNoParts)
+		return errMostMissing
 	}
 	if in.progress != nil {
 		a.seen = &watched{name: b.layer.desc.Digest.String(), total: fetch, report: in.progress}

@@ -35,6 +35,10 @@ type blueprint struct {
 // cheaper.
 var errNoParts = errors.New("parts of it will not do")
 
+// errMostMissing is errNoParts where so much of the layer is missing that asking for
+// parts saves nothing: as on each first install, so nobody wants to hear of it.
+var errMostMissing = fmt.Errorf("most of it is missing: %w", errNoParts)
+
 // whole tells whether an error of reading in parts leaves the whole blob as the
 // way: it gives the right content, or the right reason to refuse it.
 func whole(err error) bool {

@@ -33,7 +33,9 @@ func (in *intake) readParts(ctx context.Context, i int) (bool, error) {
 	if !whole(err) {
 		return false, fmt.Errorf("%s: %w", layerName(b.layer.desc), err)
 	}
-	in.logf("%s: %v; it is read as a whole", layerName(b.layer.desc), err)
+	if !errors.Is(err, errMostMissing) {
+		in.logf("%s: %v; it is read as a whole", layerName(b.layer.desc), err)
+	}
 	if b.own != "" {
 		return false, errOnceMore
 	}

@@ -123,7 +123,7 @@ func (e *SyncError) Error() string {
 		}
 		what += fmt.Sprintf("%d %s", counts[FailureKind(k)], k)
 	}
-	return fmt.Sprintf("not all is up to date, of %d references failed: %s", e.Total, what)
+	return fmt.Sprintf("not all of %d references is up to date, failures: %s", e.Total, what)
 }
 
 // Hint is the first advice that a failure has.

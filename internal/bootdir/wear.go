@@ -5,6 +5,7 @@ package bootdir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -37,7 +38,11 @@ func (s *Stage) Wear(a *Attributes) error {
 	if err := s.d.ops.mkdir(s.dir, trial, 0o700); err != nil {
 		return err
 	}
-	err := s.dressDirAt(s.dir, trial)
+	dir, err := s.dir.open(trial)
+	if err == nil {
+		err = s.d.dressFD(dir.fd, s.live, s.attrs, s.label, s.attrs.Dirs)
+		dir.close()
+	}
 	return errors.Join(err, s.d.ops.rmdir(s.dir, trial))
 }
 
@@ -211,15 +216,24 @@ func (a *Attributes) owner(st *unix.Stat_t) (uid, gid uint32, other bool) {
 }
 
 func cannotGive(shown string, uid, gid uint32, err error) error {
-	return withHint(fmt.Errorf("give %q to user %d and group %d: %w", shown, uid, gid, err),
+	return withHint(fmt.Errorf("give %q to user %d and group %d: %w", shown, uid, gid, cause(err)),
 		"only root gives files away; other users may give theirs to groups that they are in")
+}
+
+// cause takes the name of the call and the path from an error that names the path itself.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 func cannotLabel(shown, label string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return withHint(fmt.Errorf("give %q the SELinux label %q: %w", shown, label, err),
+	return withHint(fmt.Errorf("give %q the SELinux label %q: %w", shown, label, cause(err)),
 		"the policy has to know the label, and to let nbextract set it; the file system has to keep labels")
 }
 
