@@ -162,3 +162,34 @@ func TestSyncExitCode(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestSyncSparesBootingMachines: a tree that left the catalogue goes when nobody boots
+// from it any more, and that it stays until then is no failure.
+func TestSyncSparesBootingMachines(t *testing.T) {
+	reg, s := newShelf(t), newSyncer(t)
+	reg.push("a", "v1", boot{version: "1"})
+	d := reg.push("a", "v2", boot{version: "2"})
+	s.opts.Prune = true
+	s.must("- {repository: " + reg.host() + "/a, tags: 'v*'}\n")
+	text := "- {ref: '" + reg.host() + "/a:v1'}\n"
+	s.must(text)
+	s.now = s.now.Add(bootdir.DefaultGrace)
+	server, err := bootdir.View(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	hold, err := server.Hold(d.Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := s.must(text); len(r.Left) != 1 || r.Left[0].Removed || !strings.Contains(r.Left[0].Reason, "machines are booting") || len(s.warned) != 0 {
+		t.Errorf("%+v %q", r.Left, s.warned)
+	}
+	if err := hold.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.must(text); len(r.Left) != 1 || !r.Left[0].Removed {
+		t.Errorf("%+v", r.Left)
+	}
+}
