@@ -157,6 +157,9 @@ func (p *puller) commitTrees(ctx context.Context, j *job, in *intake, entries []
 	for _, pl := range j.places {
 		trees = append(trees, pl.next)
 	}
+	if err := p.checkMenus(trees, image); err != nil {
+		return err
+	}
 	results, err := stage.CommitAll(ctx, image, trees)
 	if err != nil {
 		return fmt.Errorf("install %q: %w", j.main().next.Live, err)

@@ -52,7 +52,7 @@ func (p *puller) prepareTree(ctx context.Context, j *job, pl *spot) (pinned bool
 	if pl.cur, err = p.dir.Tree(pl.next.Live); err != nil {
 		return false, err
 	}
-	pl.next.Mode = p.mode(pl)
+	pl.next.Mode, pl.next.Menu = p.mode(pl), p.menuEntry(pl.cur)
 	if pl.cur != nil && pl.next.Catalog == "" {
 		// A pull by hand does not take a tree out of its catalogue.
 		pl.next.Catalog, pl.next.Keep = pl.cur.Catalog, pl.cur.Keep
@@ -229,7 +229,7 @@ func (p *puller) adoptRecord(j *job, pl *spot) error {
 	updated, next := *pl.cur, pl.next
 	updated.Reference, updated.Scheme, updated.TagDigest = next.Reference, next.Scheme, next.TagDigest
 	updated.Layout, updated.Set, updated.Selection = next.Layout, next.Set, next.Selection
-	updated.Catalog, updated.Release, updated.Keep = next.Catalog, next.Release, next.Keep
+	updated.Catalog, updated.Release, updated.Keep, updated.Menu = next.Catalog, next.Release, next.Keep, next.Menu
 	if p.opts.Trust != nil || pl.cur.Reference != next.Reference || pl.cur.TagDigest != next.TagDigest {
 		// What was accepted was another reference, or another index.
 		updated.Policy, updated.Evidence = next.Policy, next.Evidence

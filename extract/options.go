@@ -42,6 +42,12 @@ type Options struct {
 	// Catalog names the catalogue that asks for the trees, and Release the entry
 	// of a catalog index; both are recorded. Empty for a pull.
 	Catalog, Release string
+	// Menus are the boot menus that the boot directory is to have from now on; nil
+	// means those that it has. See ParseMenus.
+	Menus []Menu
+	// MenuEntry is what menus say of the trees of this run; nil means what they said
+	// before.
+	MenuEntry *bootdir.MenuEntry
 	// Trust is what is demanded of signatures; nil for nothing.
 	Trust *Trust
 	// Hooks are told what happens; nil for none.

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -50,10 +51,17 @@ func Pull(ctx context.Context, c Sources, refs []transport.Reference, o Options)
 		}
 		from = append(from, slices.Repeat([]string{ref.String()}, len(p.steps)-len(from))...)
 	}
+	if err := p.checkMenus(nil, nil); err != nil {
+		return report, o.failed(ctx, "", err)
+	}
 	for i, step := range p.steps {
 		if err := step(ctx); err != nil {
-			return report, o.failed(ctx, from[i], err)
+			// What is done is done, and the menus tell of it.
+			return report, o.failed(ctx, from[i], errors.Join(err, p.writeMenus()))
 		}
+	}
+	if err := p.writeMenus(); err != nil {
+		return report, o.failed(ctx, "", err)
 	}
 	return report, nil
 }
@@ -202,14 +210,20 @@ func (p *puller) keep() int {
 	return p.opts.Keep
 }
 
-// takeOver records that a tree, which did not change, belongs to the catalogue
-// of this run.
+// takeOver records of a tree, which did not change, that it belongs to the catalogue
+// of this run, and what menus say of it.
 func (p *puller) takeOver(t *bootdir.Tree) error {
-	if p.opts.Catalog == "" || p.opts.DryRun || t.Catalog == p.opts.Catalog && t.Keep == p.keep() {
+	if p.opts.DryRun {
 		return nil
 	}
 	next := *t
-	next.Catalog, next.Keep = p.opts.Catalog, p.keep()
+	if p.opts.Catalog != "" {
+		next.Catalog, next.Keep = p.opts.Catalog, p.keep()
+	}
+	next.Menu = p.menuEntry(t)
+	if next.Catalog == t.Catalog && next.Keep == t.Keep && sameMenuEntry(next.Menu, t.Menu) {
+		return nil
+	}
 	return p.dir.UpdateTree(&next)
 }
 

@@ -6,6 +6,9 @@ import "github.com/nbpack/nbpack/internal/transport"
 // output of "nbextract pull --json".
 type Report struct {
 	Trees []TreeReport `json:"trees"`
+	// Menus are the paths of boot menus, and of files that belong to them, that were
+	// written or removed.
+	Menus []string `json:"menus,omitempty"`
 }
 
 // TreeReport tells of one boot tree.

@@ -53,6 +53,9 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	if err := p.apply(ctx, j); err != nil {
 		return nil, err
 	}
+	if err := p.writeMenus(); err != nil {
+		return nil, err
+	}
 	return &p.report.Trees[0], nil
 }
 

@@ -55,6 +55,11 @@ func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 		if e.Hooks != nil && o.MakeHooks == nil {
 			errs = append(errs, e.At("hooks").Errorf("hooks cannot be run here"))
 		}
+		if e.Menu != nil {
+			if err := CheckMenuEntry(menuEntryOf(e.Menu)); err != nil {
+				errs = append(errs, e.At("menu").Errorf("%v", err))
+			}
+		}
 		if err := checkLayouts(&e); err != nil {
 			errs = append(errs, e.At("layout").Errorf("%v", err))
 		}
@@ -100,10 +105,13 @@ func Sync(ctx context.Context, c *catalog.Catalog, entries []catalog.Entry, o Sy
 	if err := CheckCatalog(entries, o); err != nil {
 		return r, err
 	}
+	var err error
+	if o.Menus, err = CatalogMenus(c); err != nil {
+		return r, err
+	}
 	clients := map[*transport.Client]bool{}
 	o.Client = counted(o.Client, clients)
 	if c.Hooks != nil {
-		var err error
 		if o.Hooks, err = o.MakeHooks(c.Hooks); err != nil {
 			return r, err
 		}
@@ -213,7 +221,7 @@ func (s *syncRun) run(ctx context.Context) {
 // single references do not.
 func (s *syncRun) work(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		s.expand, s.resolveAll, s.considerAll, s.refuseClashes, s.checkSpace, s.install, s.settle, s.tell, s.retain, s.prune,
+		s.expand, s.resolveAll, s.considerAll, s.refuseClashes, s.checkSpace, s.install, s.settle, s.writeMenus, s.tell, s.retain, s.prune,
 	}
 	for _, step := range steps {
 		if err := errors.Join(step(ctx), ctx.Err()); err != nil {

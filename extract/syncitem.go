@@ -74,6 +74,7 @@ func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release str
 		o.AllowDowngrade = *e.AllowDowngrade
 	}
 	o.Catalog, o.Release = s.cat.Name, release
+	o.MenuEntry = menuEntryOf(e.Menu)
 	it := &item{entry: e, ref: ref, release: release, found: e.Kind != catalog.KindImage}
 	o.lenient = it.found
 	var err error

@@ -62,6 +62,7 @@ type SyncReport struct {
 	Skipped  []Skipped   `json:"skipped"`
 	Left     []LeftTree  `json:"left"`
 	Stale    []StaleTree `json:"stale"`
+	Menus    []string    `json:"menus,omitempty"` // files of boot menus that were written or removed
 }
 
 // SyncTree is one tree that is as the catalogue wants it, or in a dry run would

@@ -23,6 +23,7 @@ func pullCommand(env *cli.Env) *cobra.Command {
 		set       []string
 		live      string
 		hooks     hookFlags
+		menus     menuFlags
 		signed    trustFlags
 		worn      wearFlags
 		itemize   bool
@@ -58,6 +59,11 @@ With several --layout an image stands in all of them, each file once on the disk
 Files are 0444, directories 0755, and owned by who runs this; --chown, --chmod and
 --selinux-label say otherwise, and what they say is kept by later updates.
 
+With --menu the boot directory gets boot menus for grub, pxelinux or iPXE, with an
+entry for each image in it, and keeps them up to date with every command from then on,
+until --menu none. A file that nbextract did not write is never replaced. See
+docs/menus.md.
+
 With --key, --certificate-identity or --signature-policy nothing is laid out
 unless its signatures suffice. That is found out by the digest that the tag names,
 before anything below it is read. It is remembered: a tag that did not move is not
@@ -88,6 +94,9 @@ registry, and so does the record: a later pull with a network goes on from there
   # for Foreman and for plain boot servers at once
   nbextract pull --layout foreman --layout default registry.example/netboot:debian-12 -d /var/lib/tftpboot
 
+  # with menus that machines can boot from at once
+  nbextract pull --menu grub,pxelinux --menu-args console=ttyS0 registry.example/netboot:debian-12 -d /srv/tftp
+
   # what would change, itemised as rsync does
   nbextract pull --dry-run oci:release:debian-12 -d /srv/tftp`,
 		Args: cobra.MinimumNArgs(1),
@@ -110,6 +119,9 @@ registry, and so does the record: a later pull with a network goes on from there
 				defer bundle.Close()
 			}
 			if o.Hooks, err = hooks.parse(env); err != nil {
+				return err
+			}
+			if err := menus.parse(&o); err != nil {
 				return err
 			}
 			if err := mirrors.check(cmd); err != nil {
@@ -143,6 +155,7 @@ registry, and so does the record: a later pull with a network goes on from there
 	registry.Bind(cmd.Flags())
 	mirrors.bind(cmd)
 	hooks.bind(cmd.Flags())
+	menus.bind(cmd)
 	signed.bind(cmd)
 	worn.bind(cmd)
 	f := cmd.Flags()

@@ -75,6 +75,9 @@ did.`,
 			if err == nil {
 				err = extract.CheckCatalog(entries, o)
 			}
+			if err == nil {
+				_, err = extract.CatalogMenus(c)
+			}
 			if err != nil {
 				return err
 			}

@@ -155,6 +155,12 @@ func (s *Stage) Mkdir(string) error { return errPlatform }
 // Symlink refuses on this system.
 func (s *Stage) Symlink(string, string) error { return errPlatform }
 
+// CheckGenerated refuses on this system.
+func (d *Dir) CheckGenerated([]Generated) error { return errPlatform }
+
+// Generate refuses on this system.
+func (d *Dir) Generate([]Generated) ([]string, error) { return nil, errPlatform }
+
 // CommitAll refuses on this system.
 func (s *Stage) CommitAll(context.Context, *Image, []*Tree) ([]Result, error) {
 	return nil, errPlatform

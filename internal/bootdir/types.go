@@ -69,21 +69,22 @@ type ChunkList struct {
 // fills Version, Attributes, Digest, Units, Files and History, and Live where it is empty, and sets Mode to what
 // it really made.
 type Tree struct {
-	Reference   string            `json:"reference"`             // as the user named it
-	Scheme      string            `json:"scheme,omitempty"`      // "https", "http", "" for local sources
-	Layout      string            `json:"layout,omitempty"`      // template or preset
-	Set         map[string]string `json:"set,omitempty"`         // labels set by the user
-	Selection   Selection         `json:"selection"`             // what was asked for
-	TagDigest   string            `json:"tagDigest"`             // what the reference named: index or manifest
-	Platform    string            `json:"platform,omitempty"`    // that was chosen
-	Policy      string            `json:"policy,omitempty"`      // under which it was verified
-	Evidence    json.RawMessage   `json:"evidence,omitempty"`    // what was verified under it
-	Created     *time.Time        `json:"created,omitempty"`     // of the image, to see downgrades
-	Pinned      bool              `json:"pinned,omitempty"`      // by rollback, until unpin
-	Catalog     string            `json:"catalog,omitempty"`     // that asked for the tree; empty for a pull
-	Release     string            `json:"release,omitempty"`     // which entry of a catalog index it is
-	Keep        int               `json:"keep,omitempty"`        // generations to keep of this tree; 0: as Options say
-	Mode        LiveMode          `json:"mode"`                  // wanted before Commit, real after it
+	Reference   string            `json:"reference"`          // as the user named it
+	Scheme      string            `json:"scheme,omitempty"`   // "https", "http", "" for local sources
+	Layout      string            `json:"layout,omitempty"`   // template or preset
+	Set         map[string]string `json:"set,omitempty"`      // labels set by the user
+	Selection   Selection         `json:"selection"`          // what was asked for
+	TagDigest   string            `json:"tagDigest"`          // what the reference named: index or manifest
+	Platform    string            `json:"platform,omitempty"` // that was chosen
+	Policy      string            `json:"policy,omitempty"`   // under which it was verified
+	Evidence    json.RawMessage   `json:"evidence,omitempty"` // what was verified under it
+	Created     *time.Time        `json:"created,omitempty"`  // of the image, to see downgrades
+	Pinned      bool              `json:"pinned,omitempty"`   // by rollback, until unpin
+	Catalog     string            `json:"catalog,omitempty"`  // that asked for the tree; empty for a pull
+	Release     string            `json:"release,omitempty"`  // which entry of a catalog index it is
+	Keep        int               `json:"keep,omitempty"`     // generations to keep of this tree; 0: as Options say
+	Mode        LiveMode          `json:"mode"`               // wanted before Commit, real after it
+	Menu        *MenuEntry        `json:"menu,omitempty"`
 	Arrangement *Arrangement      `json:"arrangement,omitempty"` // what the tree shows; nil: the image as it is
 
 	Version    int          `json:"version"`              // of the record's form
@@ -93,6 +94,24 @@ type Tree struct {
 	Units      []string     `json:"units"`                // paths below the boot directory that are put in place by one rename each
 	Files      []FileState  `json:"files,omitempty"`      // of the managed regular files, by path
 	History    []Generation `json:"history"`              // newest first; the first is the live one
+}
+
+// Generated is a file or a link that is made from what is known of the trees, such as
+// a boot menu. See Dir.Generate.
+type Generated struct {
+	Path    string // below the boot directory
+	Content []byte
+	Target  string // of a link; then there is no content
+	Yield   bool   // where the site or a tree has the name, leave it to them
+}
+
+// maxGenerated bounds what is looked at for being a generated file, in bytes.
+const maxGenerated = 16 << 20
+
+// MenuEntry is what a boot menu says of a tree besides what its image tells.
+type MenuEntry struct {
+	Title string `json:"title,omitempty"` // empty: from the labels
+	Args  string `json:"args,omitempty"`  // of the kernel
 }
 
 // Selection is the user's choice among platforms.

@@ -37,6 +37,10 @@ type Catalog struct {
 	URLHosts []string `yaml:"url-hosts"`
 	// MetricsFile is where figures about the run are written for a collector.
 	MetricsFile string `yaml:"metrics-file"`
+	// Menus are the boot menus of each boot directory, FORMAT or FORMAT=PATH, or the
+	// one word none; nil: those that it has. MenuTemplates are files, by format.
+	Menus         []string          `yaml:"menus"`
+	MenuTemplates map[string]string `yaml:"menu-templates"`
 
 	Settings `yaml:",inline"` // for entries that do not say otherwise
 	Images   []Image          `yaml:"images"`
@@ -60,6 +64,7 @@ type Settings struct {
 	Signatures      *Signatures       `yaml:"signatures"`
 	MaxAge          *Duration         `yaml:"max-age"`
 	Hooks           *Hooks            `yaml:"hooks"`
+	Menu            *MenuEntry        `yaml:"menu"`
 }
 
 // Signatures is what is demanded of signatures besides keys that verify them.
@@ -72,6 +77,12 @@ type Signatures struct {
 	SignedAs []string `yaml:"signed-as"`
 	// Scope is top, entry or either; empty: top.
 	Scope string `yaml:"scope"`
+}
+
+// MenuEntry is what boot menus say of an image besides what it says itself.
+type MenuEntry struct {
+	Title string `yaml:"title"`
+	Args  string `yaml:"args"` // of the kernel
 }
 
 // Hooks are programs with their arguments, run without a shell.
@@ -177,6 +188,7 @@ func (s Settings) over(base Settings) Settings {
 	s.AllowDowngrade = or(s.AllowDowngrade, base.AllowDowngrade)
 	s.MaxAge = or(s.MaxAge, base.MaxAge)
 	s.Hooks = or(s.Hooks, base.Hooks)
+	s.Menu = or(s.Menu, base.Menu)
 	if s.Layout == nil {
 		s.Layout = base.Layout
 	}

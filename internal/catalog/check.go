@@ -24,6 +24,11 @@ func (c *Catalog) entries() ([]Entry, config.Errors) {
 		k.fail(c.At("concurrency"), "want a number from 1 to %d, not %d", maxConcurrency, *n)
 	}
 	k.mirrors(c)
+	for name, file := range c.MenuTemplates {
+		if !path.IsAbs(file) {
+			k.fail(c.At("menu-templates", name), "want an absolute path, not %q: a timer starts anywhere", file)
+		}
+	}
 	if len(c.Images) == 0 {
 		k.fail(c.At("images"), "a catalogue names at least one image")
 	}

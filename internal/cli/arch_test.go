@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 	const upstream = "internal/upstream"
 	const hooks = "internal/hooks"
 	const serve = "internal/serve"
-	const layout = "extract/layout"
+	const layout, menu = "extract/layout", "extract/menu"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
 	return map[string][]string{
@@ -44,11 +44,12 @@ func arrows() map[string][]string {
 		"pack/bundle":    {"spec", ociindex, transport},
 		"pack/index":     {"spec", ociindex, transport},
 		"pack/relocate":  {"spec", ociindex, transport},
-		"extract":        {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
+		"extract":        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
 		layout:           {"spec"},
-		"extract/mirror": {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
+		menu:             {"spec"},
+		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
 		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle"},
-		"cmd/nbextract":  {"spec", layout, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front},
+		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front},
 	}
 }
 
