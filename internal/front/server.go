@@ -53,7 +53,7 @@ type Server struct {
 }
 
 // New opens the tree and the sockets. Close, or Run, releases them.
-func New(o Options) (s *Server, err error) {
+func New(o Options) (*Server, error) {
 	quiet := func(string, ...any) {}
 	if o.Log == nil {
 		o.Log = quiet
@@ -61,43 +61,48 @@ func New(o Options) (s *Server, err error) {
 	if o.Warn == nil {
 		o.Warn = quiet
 	}
-	s = &Server{o: o, meter: newMeter()}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	if s.tree, err = openTree(o.Dir); err != nil {
+	tree, err := openTree(o.Dir)
+	if err != nil {
 		return nil, err
 	}
+	s := &Server{o: o, tree: tree, meter: newMeter(), crawler: newCrawler(tree, o.Config.Crawl, o.Agent)}
 	for _, m := range o.Config.Mirrors {
 		s.mirrors = append(s.mirrors, newMirror(m))
 	}
-	s.crawler = newCrawler(s.tree, o.Config.Crawl, o.Agent)
 	s.crawler.log, s.crawler.warn = o.Log, o.Warn
 	s.crawler.counted = func(m *mirror, outcome string) { s.meter.looked(m.Name, outcome) }
 	s.handler = &handler{
 		tree: s.tree, mirrors: s.mirrors, proxies: o.Config.TrustedProxies, memory: memory{asked: map[question]answer{}},
 		meter: s.meter, now: time.Now, log: o.Log, doubt: s.crawler.doubt,
 	}
-	if s.listener, err = net.Listen("tcp", o.Config.Listen); err != nil {
-		return nil, fmt.Errorf("serve the registry: %w", err)
+	if err := s.listen(); err != nil {
+		s.Close()
+		return nil, err
 	}
-	if o.Config.TLSCert != "" {
-		certs := &certificate{cert: o.Config.TLSCert, key: o.Config.TLSKey, warn: o.Warn}
+	return s, nil
+}
+
+// listen opens the sockets.
+func (s *Server) listen() (err error) {
+	c := s.o.Config
+	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return fmt.Errorf("serve the registry: %w", err)
+	}
+	if c.TLSCert != "" {
+		certs := &certificate{cert: c.TLSCert, key: c.TLSKey, warn: s.o.Warn}
 		if _, err := certs.get(nil); err != nil {
-			return nil, fmt.Errorf("read the certificate: %w", err)
+			return fmt.Errorf("read the certificate: %w", err)
 		}
 		s.listener = tls.NewListener(s.listener, &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: certs.get, NextProtos: []string{"h2", "http/1.1"},
 		})
 	}
-	if o.Config.Metrics != "" {
-		if s.admin, err = net.Listen("tcp", o.Config.Metrics); err != nil {
-			return nil, fmt.Errorf("serve metrics: %w", err)
+	if c.Metrics != "" {
+		if s.admin, err = net.Listen("tcp", c.Metrics); err != nil {
+			return fmt.Errorf("serve metrics: %w", err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // Close releases what New opened. After Run there is nothing left to do.
@@ -107,9 +112,7 @@ func (s *Server) Close() {
 			_ = l.Close()
 		}
 	}
-	if s.tree != nil {
-		_ = s.tree.root.Close()
-	}
+	_ = s.tree.root.Close()
 }
 
 // Addr is where the registry is served, and AdminAddr where metrics are: nil for
