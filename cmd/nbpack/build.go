@@ -323,7 +323,7 @@ func (b *buildFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error 
 func (b *buildFlags) pack(ctx context.Context, env *cli.Env, dst transport.Reference, scan func() ([]*pack.Plan, error)) error {
 	o := &b.options
 	o.Log, o.Progress = env.Warn, env.Progress()
-	client, err := newClient(env, &b.registry)
+	client, err := newClient(env, &b.registry, dst)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (f *bundleFlags) create(cmd *cobra.Command, env *cli.Env, args []string) er
 	if err != nil {
 		return err
 	}
-	client, err := newClient(env, &f.registry)
+	client, err := newClient(env, &f.registry, dst)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ A SOURCE can be a delta. What it leaves out must be in BUNDLE.`,
 			if err != nil {
 				return err
 			}
-			client, err := newClient(env, &f.registry)
+			client, err := newClient(env, &f.registry, dst)
 			if err != nil {
 				return err
 			}

@@ -57,7 +57,7 @@ func (f *indexFlags) withIndex(ctx context.Context, env *cli.Env, name string, d
 	if err != nil {
 		return err
 	}
-	client, err := newClient(env, &f.registry)
+	client, err := newClient(env, &f.registry, ref)
 	if err != nil {
 		return err
 	}

@@ -46,10 +46,12 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 content refused; 4 not found;
 	return cmd
 }
 
-// newClient makes the one client of a run.
-func newClient(env *cli.Env, flags *cli.RegistryFlags) (*transport.Client, error) {
+// newClient makes the one client of a run. --creds are for the registry of owner,
+// the reference that is written or worked on, and no other one; if it is local, for
+// those that are read.
+func newClient(env *cli.Env, flags *cli.RegistryFlags, owner transport.Reference) (*transport.Client, error) {
 	return transport.NewClient(transport.Options{
-		AuthFile: flags.AuthFile, Creds: flags.Creds, CertDir: flags.CertDir, TLSVerify: flags.TLSVerify,
+		AuthFile: flags.AuthFile, Creds: flags.Creds, CredsHost: owner.Host(), CertDir: flags.CertDir, TLSVerify: flags.TLSVerify,
 		UserAgent: "nbpack/" + strings.Fields(cli.Version())[0],
 		Log:       env.Debug, Progress: env.Progress(),
 	})
@@ -61,7 +63,7 @@ func withSource(cmd *cobra.Command, env *cli.Env, flags *cli.RegistryFlags, imag
 	if err != nil {
 		return err
 	}
-	client, err := newClient(env, flags)
+	client, err := newClient(env, flags, ref)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (r *rebuildFlags) run(cmd *cobra.Command, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	client, err := newClient(env, &r.registry)
+	client, err := newClient(env, &r.registry, ref)
 	if err != nil {
 		return err
 	}

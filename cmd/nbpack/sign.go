@@ -81,7 +81,7 @@ func (s *signFlags) run(ctx context.Context, env *cli.Env, image string) error {
 	if err != nil {
 		return err
 	}
-	client, err := newClient(env, &s.registry)
+	client, err := newClient(env, &s.registry, ref)
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func checkRealm(realm string, registry *url.URL) (*url.URL, error) {
 
 // credential finds the credentials for this endpoint.
 func (e *endpoint) credential() (auth.Credential, error) {
-	if given := e.s.c.o.given(); given != auth.EmptyCredential && e.host == e.s.ref.Host() {
+	if given := e.s.c.o.given(); given != auth.EmptyCredential && e.host == e.s.ref.Host() && cmp.Or(e.s.c.o.CredsHost, e.host) == e.host {
 		return given, nil
 	}
 	found, err := config.GetCredentials(e.s.c.sys, e.host+"/"+e.repo)

@@ -45,6 +45,8 @@ func TestBasicAuth(t *testing.T) {
 	}{
 		{"creds", Options{Creds: "user:pa:ss"}, "", true},
 		{"wrong creds", Options{Creds: "user:wrong"}, "", false},
+		{"creds for it", Options{Creds: "user:pa:ss", CredsHost: f.host()}, "", true},
+		{"creds for another host", Options{Creds: "user:pa:ss", CredsHost: "registry.example"}, "", false},
 		{"none", Options{}, "", false},
 		{"authfile by host", Options{AuthFile: authFile(t, f.host(), basicEntry("user", "pa:ss"))}, "", true},
 		{"authfile by namespace", Options{AuthFile: authFile(t, f.host()+"/ns", basicEntry("user", "pa:ss"))}, "", true},

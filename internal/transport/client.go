@@ -20,6 +20,9 @@ type Options struct {
 	// Creds is "user[:password]" for the registry that a reference names. It
 	// is not sent to mirrors.
 	Creds string
+	// CredsHost, "host[:port]", is the only registry that gets Creds. Empty:
+	// every one that a reference names.
+	CredsHost string
 	// PullSecret is used like Creds: "user:password", or a bare token, which
 	// is the password of an empty user name and only good for token servers.
 	// Not both.
