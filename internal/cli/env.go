@@ -33,6 +33,7 @@ type Env struct {
 	level    level
 	mu       sync.Mutex
 	progress *progress
+	writing  sync.Mutex // lines, which come from any goroutine
 }
 
 // Warn prints a warning line, also to be used for what failed after the job was
@@ -73,6 +74,8 @@ func (e *Env) line(s string) {
 	if p != nil && p.print(text) {
 		return
 	}
+	e.writing.Lock()
+	defer e.writing.Unlock()
 	// Nothing useful can be done when standard error is gone.
 	_, _ = io.WriteString(e.Stderr, text)
 }
