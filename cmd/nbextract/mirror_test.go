@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -375,6 +378,99 @@ func (m *mirrored) nbextract(t *testing.T, addr string) {
 		}
 		if b, err := os.ReadFile(filepath.Join(boot, "vmlinuz")); err != nil || string(b) != strings.Repeat("kernel", 50000) {
 			t.Errorf("%s: a kernel of %d bytes, %v", c.ref, len(b), err)
+		}
+	}
+}
+
+// TestMirrorScript has the source change, or the script end, before each of its
+// calls of rsync: the copy is whole every time.
+func TestMirrorScript(t *testing.T) {
+	needTool(t, "rsync")
+	nbpack, work := nbpackPath(t), t.TempDir()
+	fill := func(dir, tag string, flags ...string) {
+		t.Helper()
+		writeTree(t, filepath.Join(work, "tree"), map[string]string{"vmlinuz": tag, "initrd.img": "same"})
+		program(t, work, nbpack, "build", "-q", "--lint=off", "--os-name", "d", "--os-version", "1", "--platform", "amd64", "tree", "oci:layout:v")
+		program(t, work, nbpack, "build", "-q", "--lint=off", "--format=artifact", "--os-name", "d", "--os-version", "2", "--platform", "amd64", "tree", "oci:layout:"+tag)
+		args := append([]string{"mirror", "--repository=netboot"}, flags...)
+		if r := runHere(t, append(args, "oci:"+work+"/layout:v", "oci:"+work+"/layout:"+tag, filepath.Join(work, dir))...); r.code != 0 {
+			t.Fatal(r.stderr)
+		}
+	}
+	fill("old", "one")
+	program(t, work, "cp", "-a", "old", "kept")
+	fill("kept", "two") // has what old had, for those who are reading it
+	program(t, work, "cp", "-a", "kept", "new")
+	fill("new", "two", "--prune", "--grace=0")
+	real, err := exec.LookPath("rsync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shim := "#!/bin/sh\nn=$(cat count); n=$((n + 1)); echo $n >count\nif [ $n -eq $AT ]; then $DO; fi\nexec " + real + ` "$@"` + "\n"
+	if err := errors.Join(os.Mkdir(filepath.Join(work, "bin"), 0o755), os.WriteFile(filepath.Join(work, "bin/rsync"), []byte(shim), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	copied := 0
+	sync := func(dir, from, do string, at int) error {
+		script := filepath.Join(work, "script")
+		if err := errors.Join(os.RemoveAll(filepath.Join(work, "source")), os.Symlink(from, filepath.Join(work, "source")),
+			os.WriteFile(filepath.Join(work, "count"), []byte("0\n"), 0o600), os.WriteFile(script, []byte(config(t, "rsync", dir)), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "sh", script, work+"/source")
+		cmd.Dir = work
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"), "DO="+do, fmt.Sprint("AT=", at))
+		err := cmd.Run()
+		b, _ := os.ReadFile(filepath.Join(work, "count"))
+		copied, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		return err
+	}
+	if err := sync(filepath.Join(work, "first"), "old", "true", 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, do string }{{"old", "ln -sfn kept source"}, {"new", "exit 1"}} {
+		for at, calls := 1, 6; at <= calls; at++ {
+			dir := filepath.Join(t.TempDir(), "copy")
+			program(t, work, "cp", "-a", "first", dir)
+			if err := sync(dir, c.from, c.do, at); (err != nil) != (c.do == "exit 1") {
+				t.Fatalf("%s before call %d: %v", c.do, at, err)
+			}
+			if c.from == "old" {
+				calls = copied // it removes nothing where the source has changed
+			}
+			wholeTags(t, dir)
+			if err := sync(dir, "new", "true", 0); err != nil {
+				t.Fatal(err)
+			}
+			wholeTags(t, dir)
+			if diff, err := exec.CommandContext(t.Context(), "diff", "-r", "--no-dereference", "--exclude=.nbextract", filepath.Join(work, "new"), dir).CombinedOutput(); err != nil {
+				t.Errorf("%s before call %d: %s", c.do, at, diff)
+			}
+		}
+	}
+}
+
+// wholeTags proves that all tags of a tree lead to all that they need.
+func wholeTags(t *testing.T, dir string) {
+	t.Helper()
+	links, err := filepath.Glob(filepath.Join(dir, "v2/*/_tags/*"))
+	if err != nil || len(links) == 0 {
+		t.Errorf("no tags: %v", err)
+	}
+	for _, link := range links {
+		b, err := os.ReadFile(filepath.Join(link, "m.oci-manifest"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var m ocispec.Manifest
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Error(err)
+		}
+		for _, d := range append(m.Layers, m.Config) {
+			if st, err := os.Stat(filepath.Join(dir, "blobs/sha256", d.Digest.Encoded())); err != nil || st.Size() != d.Size {
+				t.Errorf("%s: %v", link, err)
+			}
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (r *run) wish(ctx context.Context, j *job, order int) {
 			raw[live] = bootWish{order, l.desc, l.entry}
 		}
 	}
-	tree := j.treeWish(ctx, order, others, raw)
+	tree := j.treeWish(ctx, order, others)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for live, w := range raw {
@@ -178,7 +178,8 @@ func (r *run) layOutRaw(ctx context.Context, live string, w bootWish) (changed b
 	}
 	stage, dirty := r.tree.tmp(), &dirs{}
 	for _, name := range sortedKeys(files) {
-		if err := r.tree.link(mirrortree.Blob(files[name]), path.Join(stage, name), dirty); err != nil {
+		blob := mirrortree.Blob(files[name])
+		if err := errors.Join(r.tree.follow(blob, path.Join(dir, name)), r.tree.link(blob, path.Join(stage, name), dirty)); err != nil {
 			return false, err
 		}
 	}

@@ -6,7 +6,9 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/extract"
@@ -23,26 +25,24 @@ const catalogName = "mirror"
 // treeWish is a reference with boot trees whose files lie inside layers. They are
 // laid out as nbextract pull does, but from the mirror.
 type treeWish struct {
-	order     int
-	ref       transport.Reference
-	top       ocispec.Descriptor
-	platforms []string
+	order int
+	ref   transport.Reference
+	top   ocispec.Descriptor
+	lives map[string]string // platform by the path below boot/
 }
 
-// treeWish gives the platforms of a reference that are to be laid out: not those
-// that raw has, since the same files twice take room.
-func (j *job) treeWish(ctx context.Context, order int, leaves []leaf, raw map[string]bootWish) *treeWish {
+// treeWish gives what can be laid out of a reference; nil for nothing.
+func (j *job) treeWish(ctx context.Context, order int, leaves []leaf) *treeWish {
 	if !j.opts.BootTrees {
 		return nil
 	}
-	w := &treeWish{order: order, ref: j.ref, top: j.top}
+	w := &treeWish{order: order, ref: j.ref, top: j.top, lives: map[string]string{}}
 	for _, l := range leaves {
-		live, platform, ok := j.bootTree(ctx, l)
-		if _, twice := raw[live]; ok && !twice && !slices.Contains(w.platforms, platform) {
-			w.platforms = append(w.platforms, platform)
+		if live, platform, ok := j.bootTree(ctx, l); ok && w.lives[live] == "" {
+			w.lives[live] = platform
 		}
 	}
-	if w.platforms == nil {
+	if len(w.lives) == 0 {
 		return nil
 	}
 	return w
@@ -109,47 +109,112 @@ func (s knownSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) {
 	return s.top, ctx.Err()
 }
 
-// opener opens the mirror for one reference; in a dry run the place it comes from.
+// opener opens what references name from the mirror; in a dry run from where they
+// come.
 type opener struct {
 	*run
-	top ocispec.Descriptor
+	tops map[transport.Reference]ocispec.Descriptor
 }
 
 // Source implements extract.Sources.
-func (o opener) Source(ctx context.Context, ref transport.Reference) (transport.Source, error) {
+func (o *opener) Source(ctx context.Context, ref transport.Reference) (transport.Source, error) {
 	if !o.opts.DryRun {
-		ref = transport.Reference{Transport: transport.OCI, Name: o.opts.Dir}
+		return shared{knownSource{o.here, o.tops[ref]}}, ctx.Err()
 	}
 	src, err := o.client.Source(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	return knownSource{src, o.top}, nil
+	return knownSource{src, o.tops[ref]}, nil
 }
 
-// layOutTrees lays out the boot trees of images.
+// shared is a source that others use, too.
+type shared struct{ knownSource }
+
+// Close implements transport.Source.
+func (shared) Close() error { return nil }
+
+// layOutTrees lays out the boot trees of images. Of several for one directory the
+// first has it, artifacts before images: the same files twice take room.
 func (r *run) layOutTrees(ctx context.Context) error {
 	slices.SortFunc(r.trees, func(a, b treeWish) int { return a.order - b.order })
+	taken := map[string]bool{}
+	for live := range r.boot {
+		taken[live] = true
+	}
+	sources := &opener{r, map[transport.Reference]ocispec.Descriptor{}}
+	batches := map[string][]transport.Reference{} // by the platforms to lay out
 	for _, w := range r.trees {
-		report, err := extract.Pull(ctx, opener{r, w.top}, []transport.Reference{w.ref}, extract.Options{
-			Dir: r.bootDir(), Platforms: w.platforms, Catalog: catalogName, Keep: bootdir.DefaultKeep,
+		var platforms []string
+		for live, p := range w.lives {
+			if !taken[live] && !slices.Contains(platforms, p) {
+				platforms = append(platforms, p)
+			}
+			taken[live] = true
+		}
+		if platforms == nil {
+			continue
+		}
+		slices.Sort(platforms)
+		sources.tops[w.ref] = w.top
+		key := strings.Join(platforms, ",")
+		batches[key] = append(batches[key], w.ref)
+	}
+	for _, key := range sortedKeys(batches) {
+		if err := r.pull(ctx, sources, batches[key], strings.Split(key, ",")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pull lays out the trees of references, in one go because a boot directory with
+// many trees takes a while to open. A reference that fails is left out of another
+// go.
+func (r *run) pull(ctx context.Context, sources *opener, refs []transport.Reference, platforms []string) error {
+	changed := map[string]bool{}
+	for len(refs) > 0 {
+		failed := &failedHook{}
+		report, err := extract.Pull(ctx, sources, refs, extract.Options{
+			Dir: r.bootDir(), Platforms: platforms, Catalog: catalogName, Keep: bootdir.DefaultKeep,
 			DryRun: r.opts.DryRun, Checksum: r.opts.Checksum, AllowDowngrade: true, // tags may step back; the mirror follows
-			Now: r.opts.Now, Log: r.opts.Log, Warn: r.opts.Warn,
+			Now: r.opts.Now, Log: r.opts.Log, Warn: r.opts.Warn, Hooks: failed,
 		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		for _, t := range report.Trees {
-			r.report.Boot = append(r.report.Boot, BootTree{
-				Path: path.Join(mirrortree.Boot, t.Path), Digest: asDigest(t.Digest), Changed: t.Changed,
-			})
+			changed[t.Path] = changed[t.Path] || t.Changed
 		}
-		if err != nil {
-			r.fail(w.ref.String(), err)
+		at := slices.IndexFunc(refs, func(ref transport.Reference) bool { return ref.String() == failed.reference })
+		if err == nil || at < 0 {
+			for _, t := range report.Trees {
+				r.report.Boot = append(r.report.Boot, BootTree{
+					Path: path.Join(mirrortree.Boot, t.Path), Digest: digest.Digest(t.Digest), Changed: changed[t.Path],
+				})
+			}
+			if err != nil {
+				r.fail(mirrortree.Boot, err)
+			}
+			return nil
 		}
+		r.fail(refs[at].String(), err)
+		refs = slices.Delete(slices.Clone(refs), at, at+1)
 	}
 	return nil
 }
+
+// failedHook notes which reference ended a pull.
+type failedHook struct{ reference string }
+
+// PreCommit implements extract.Hooks.
+func (*failedHook) PreCommit(context.Context, *extract.TreeChange) error { return nil }
+
+// PostCommit implements extract.Hooks.
+func (*failedHook) PostCommit(context.Context, *extract.TreeChange) error { return nil }
+
+// Failed implements extract.Hooks.
+func (h *failedHook) Failed(_ context.Context, f *extract.Failure) { h.reference = f.Reference }
 
 func (r *run) bootDir() string { return r.tree.abs(mirrortree.Boot) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -244,6 +245,9 @@ func (j *job) tag() error {
 			continue
 		}
 		j.changed = true
+		if err := j.tree.followTag(j.name, t); err != nil {
+			return err
+		}
 		if err := j.tree.symlink(mirrortree.TagTarget(t.digest), mirrortree.Tag(j.name, t.tag), &j.dirty); err != nil {
 			return err
 		}
@@ -253,6 +257,21 @@ func (j *job) tag() error {
 		return err
 	}
 	return j.tree.sync(&j.dirty)
+}
+
+// followTag makes the manifest that a tag will name a later file than the one that
+// it names.
+func (t *tree) followTag(name string, to tagged) error {
+	was := t.names(name, to.tag)
+	if was == "" {
+		return nil
+	}
+	for _, k := range mirrortree.Kinds() {
+		if err := t.follow(mirrortree.Blob(to.digest), mirrortree.Manifest(name, was, k)); err != nil {
+			return fmt.Errorf("move tag %q: %w", to.tag, err)
+		}
+	}
+	return nil
 }
 
 // names gives the digest that a tag of the tree names, "" if there is no such tag.

@@ -299,3 +299,31 @@ func TestShared(t *testing.T) {
 		t.Errorf("%d blobs were asked for", len(gets))
 	}
 }
+
+// What comes under a name that was there is later, whatever its size and however
+// fast it came: web caches and rsync go by that.
+func TestLater(t *testing.T) {
+	h := newHarness(t)
+	names := []string{
+		mirrortree.Tag("a", "v") + "/m.oci-manifest", "boot/os/1/amd64/kernel", "boot/os/1/amd64/BOOT", mirrortree.TagMap,
+		mirrortree.TagList("b"),
+	}
+	var before []os.FileInfo
+	for i, content := range []string{"one", "two", "one", "two"} {
+		h.artifact("a", "v", "os", map[string]string{"kernel": content, "shim.efi": "shim" + content})
+		h.image("b", content, "x")
+		h.mustRun(func(o *Options) { o.Prune, o.Grace, o.Force = true, -1, true }, "a:v", "b:"+content)
+		var now []os.FileInfo
+		for k, name := range names {
+			st, err := os.Stat(filepath.Join(h.dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i > 0 && st.ModTime().Unix() <= before[k].ModTime().Unix() {
+				t.Errorf("%s: %v after %v", name, st.ModTime(), before[k].ModTime())
+			}
+			now = append(now, st)
+		}
+		before = now
+	}
+}

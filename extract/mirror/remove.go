@@ -150,7 +150,7 @@ func (s *sweep) retireTrees(ctx context.Context) error {
 	}
 	for _, t := range trees {
 		dir := path.Join(mirrortree.Boot, t.Live)
-		if t.Catalog != catalogName || s.reached[asDigest(t.Digest)] || !s.due(s.note(dir)) {
+		if t.Catalog != catalogName || s.reached[digest.Digest(t.Digest)] || !s.due(s.note(dir)) {
 			continue
 		}
 		if err := d.Retire(ctx, t.Live); err != nil {
@@ -219,6 +219,3 @@ func (r *run) tidy() error {
 	}
 	return nil
 }
-
-// asDigest is the digest of a record or report, which has it as text.
-func asDigest(s string) digest.Digest { return digest.Digest(s) }

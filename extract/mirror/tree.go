@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nbpack/nbpack/internal/mirrortree"
 	"github.com/nbpack/nbpack/spec"
@@ -165,6 +166,9 @@ func (t *tree) put(p string, content []byte, mode fs.FileMode, dirty *dirs) erro
 	tmp := t.tmp()
 	err := t.write(tmp, content, mode)
 	if err == nil {
+		err = t.follow(tmp, p)
+	}
+	if err == nil {
 		err = t.rename(tmp, p)
 	}
 	if err != nil {
@@ -181,6 +185,22 @@ func (t *tree) write(p string, content []byte, mode fs.FileMode) error {
 	}
 	_, err = f.Write(content)
 	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+}
+
+// follow makes the file at p a later one than that at old, which it comes after
+// under some name, by a second at least: rsync and HTTP caches take two files of
+// one name, size and time for the same. Nothing has to be at old.
+func (t *tree) follow(p, old string) error {
+	was, err := t.root.Stat(old) // through the link of a tag
+	if err != nil {
+		return nil
+	}
+	is, err := t.root.Lstat(p)
+	if err != nil || os.SameFile(was, is) || is.ModTime().Unix() > was.ModTime().Unix() {
+		return err
+	}
+	when := time.Unix(was.ModTime().Unix()+1, 0)
+	return t.root.Chtimes(p, when, when)
 }
 
 // link makes p a hard link to the file at old, unless it is one already.
