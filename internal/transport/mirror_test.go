@@ -405,3 +405,26 @@ func TestRedirectToLies(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzParseMirror: whatever is accepted leads to a blob on the host that it names,
+// without credentials, and is the same when it is read again.
+func FuzzParseMirror(f *testing.F) {
+	for _, s := range []string{"https://m.example/x/", "http://[::1]:80/blobs", "https://m.example/../blobs", "https://m.example//v2/%2f", "https://a@b.example"} {
+		f.Add(s)
+	}
+	d := digest.FromString("x")
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := ParseMirror(s)
+		if err != nil {
+			return
+		}
+		u := m.BlobURL("a/b", d)
+		if u.Host != m.Host() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasSuffix(u.Path, d.Encoded()) {
+			t.Errorf("%q leads to %s", s, u)
+		}
+		again, err := ParseMirror(m.String())
+		if err != nil || again.String() != m.String() {
+			t.Errorf("%q is %q, and then %q: %v", s, m, again, err)
+		}
+	})
+}
