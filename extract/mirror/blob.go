@@ -84,10 +84,7 @@ func (r *run) bringBlob(ctx context.Context, src transport.Source, d ocispec.Des
 	case r.fetch <- struct{}{}:
 	}
 	defer func() { <-r.fetch }()
-	if err := r.download(ctx, src, d); err != nil {
-		return false, fmt.Errorf("fetch blob %s: %w", d.Digest, err)
-	}
-	return true, nil
+	return true, r.download(ctx, src, d)
 }
 
 // holds tells whether the tree has a blob. Where contents are to be judged, the

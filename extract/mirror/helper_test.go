@@ -36,7 +36,7 @@ type origin struct {
 	host string
 	mu   sync.Mutex
 	seen []string
-	deny func(*http.Request) bool // answered with 403; may be nil
+	own  func(http.ResponseWriter, *http.Request) bool // answers, if it gives true; may be nil
 }
 
 func newOrigin(t *testing.T) *origin {
@@ -45,10 +45,9 @@ func newOrigin(t *testing.T) *origin {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		o.mu.Lock()
 		o.seen = append(o.seen, req.Method+" "+req.URL.Path)
-		deny := o.deny
+		own := o.own
 		o.mu.Unlock()
-		if deny != nil && deny(req) {
-			w.WriteHeader(http.StatusForbidden)
+		if own != nil && own(w, req) {
 			return
 		}
 		h.ServeHTTP(w, req)
@@ -67,10 +66,26 @@ func (o *origin) asked() []string {
 	return seen
 }
 
-func (o *origin) refuse(deny func(*http.Request) bool) {
+// answer has f answer some requests; nil for none.
+func (o *origin) answer(f func(http.ResponseWriter, *http.Request) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.deny = deny
+	o.own = f
+}
+
+// refuse denies access to some requests; nil for none.
+func (o *origin) refuse(deny func(*http.Request) bool) {
+	if deny == nil {
+		o.answer(nil)
+		return
+	}
+	o.answer(func(w http.ResponseWriter, req *http.Request) bool {
+		no := deny(req)
+		if no {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		return no
+	})
 }
 
 func (o *origin) send(method, path, mediaType string, body []byte) {
@@ -175,7 +190,7 @@ type harness struct {
 }
 
 func newHarness(t *testing.T) *harness {
-	return &harness{origin: newOrigin(t), dir: filepath.Join(t.TempDir(), "mirror"), now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	return &harness{origin: newOrigin(t), dir: filepath.Join(t.TempDir(), "mirror"), now: time.Now()}
 }
 
 // run mirrors references "REPO:TAG" of the registry.
@@ -187,7 +202,8 @@ func (h *harness) run(change func(*Options), refs ...string) (*Report, error) {
 func (h *harness) runWith(hook func(*run), change func(*Options), refs ...string) (*Report, error) {
 	h.t.Helper()
 	no := false
-	c, err := transport.NewClient(transport.Options{TLSVerify: &no, PreferHTTP: func(string) bool { return true }})
+	c, err := transport.NewClient(transport.Options{TLSVerify: &no, PreferHTTP: func(string) bool { return true },
+		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }})
 	if err != nil {
 		h.t.Fatal(err)
 	}

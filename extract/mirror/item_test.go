@@ -1,9 +1,12 @@
 package mirror
 
 import (
+	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/mirrortree"
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
@@ -90,4 +93,29 @@ func TestConfig(t *testing.T) {
 	if _, err := Config("iis", "/srv/mirror"); exitCode(err) != 2 {
 		t.Errorf("iis: %v", err)
 	}
+}
+
+// What is accepted reads back the same, and has a place inside the tree or none.
+func FuzzParseReference(f *testing.F) {
+	for _, s := range []string{"registry.example/a:v*", "registry.example/a/b@sha256:" + strings.Repeat("0", 64), "oci:x:registry.example/a:v", "docker://registry.example:1/a:[a-z]", "dir:../.."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseReference(s)
+		if err != nil {
+			return
+		}
+		if back, err := ParseReference(r.String()); err != nil || back != r {
+			t.Errorf("%q: %+v became %+v, %v", s, r, back, err)
+		}
+		it, err := place(r.Reference, "")
+		if r.Pattern != "" || err != nil {
+			return
+		}
+		for _, p := range []string{mirrortree.Tag(it.name, it.tag), mirrortree.TagList(it.name)} {
+			if !filepath.IsLocal(p) || path.Clean(p) != p || !strings.HasPrefix(p, "v2/"+it.name+"/") {
+				t.Errorf("%q: %q", s, p)
+			}
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -325,5 +326,32 @@ func TestLater(t *testing.T) {
 			now = append(now, st)
 		}
 		before = now
+	}
+}
+
+// Requests grow with the number of images and nothing else.
+func TestMany(t *testing.T) {
+	h := newHarness(t)
+	var refs []string
+	first := map[int]int{}
+	for n := 1; n <= 60; n++ {
+		tag := strconv.Itoa(n)
+		h.artifact("a", tag, "os"+tag, map[string]string{"kernel": "kernel " + tag, "initrd": "initrd " + tag})
+		refs = append(refs, "a:"+tag)
+	}
+	for _, n := range []int{20, 60} {
+		h.dir = filepath.Join(t.TempDir(), "mirror")
+		r := h.mustRun(func(o *Options) { o.Jobs = 8 }, refs[:n]...)
+		first[n] = r.Requests
+		if len(r.Boot) != n {
+			t.Errorf("%d boot trees of %d", len(r.Boot), n)
+		}
+		if r := h.mustRun(prune, refs[:n]...); r.Requests != n || r.Changed != 0 {
+			t.Errorf("again: %d requests for %d images", r.Requests, n)
+		}
+	}
+	// HEAD of the tag, manifest, two files, referrers; once the list of tags and {}.
+	if per := (first[60] - first[20]) / 40; per != 5 || first[20] > 20*per+5 {
+		t.Errorf("%d requests for 20 images, %d for 60", first[20], first[60])
 	}
 }

@@ -87,3 +87,16 @@ func TestRepositories(t *testing.T) {
 		t.Errorf("an empty tree: %q, %v", got, err)
 	}
 }
+
+// A link that is accepted leads to a manifest of its repository.
+func FuzzTagDigest(f *testing.F) {
+	f.Add("../manifests/sha256:" + strings.Repeat("0", 64))
+	f.Add("../manifests/sha512:" + strings.Repeat("0", 128))
+	f.Add("../../../etc/passwd")
+	f.Fuzz(func(t *testing.T, target string) {
+		d, err := TagDigest(target)
+		if err == nil && (TagTarget(d) != target || strings.Count(target, "/") != 2) {
+			t.Errorf("%q is the tag of %q", target, d)
+		}
+	})
+}
