@@ -2,6 +2,8 @@ package extract
 
 import (
 	"path"
+	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -105,9 +107,9 @@ func (t treeEntries) linkCopies(copies []spec.Entry, labels map[string]string) [
 }
 
 // entryLinks adds the links that machines ask for where the image lacks them,
-// and returns those it added: BOOT and its like from the labels, and for EFI
+// and returns those it added: BOOT and its like from the labels, for EFI
 // programs a twin that ends in .efi, because firmware that boots over HTTP
-// from a plain web server judges a file by its name.
+// from a plain web server judges a file by its name, and the module of pxelinux.
 func (t treeEntries) entryLinks(labels map[string]string) []spec.Entry {
 	var added []spec.Entry
 	folded := map[string]bool{}
@@ -133,7 +135,29 @@ func (t treeEntries) entryLinks(labels map[string]string) []spec.Entry {
 			add(link+".efi", path.Base(entrypoint))
 		}
 	}
+	if legacy := labels[spec.LabelLegacyEntrypoint]; legacy != "" {
+		if module := t.module(legacy); module != "" {
+			target, _ := filepath.Rel(path.Dir(legacy), module) // both are clean and relative
+			add(spec.LinkFor(legacy, path.Base(module)), target)
+		}
+	}
 	return added
+}
+
+// module gives the file that pxelinux cannot start without, if the image has it, but not
+// where it is looked for: beside the name that pxelinux was loaded by.
+func (t treeEntries) module(legacy string) string {
+	const name = "ldlinux.c32"
+	var found []string
+	for p, e := range t {
+		if path.Base(p) == name && e.Type == spec.TypeFile {
+			found = append(found, p)
+		}
+	}
+	if _, there := t[spec.LinkFor(legacy, name)]; there || len(found) == 0 {
+		return ""
+	}
+	return slices.Min(found)
 }
 
 func (t treeEntries) list() []spec.Entry {

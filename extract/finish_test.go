@@ -2,6 +2,7 @@ package extract
 
 import (
 	"fmt"
+	"path"
 	"testing"
 
 	"github.com/nbpack/nbpack/spec"
@@ -35,5 +36,36 @@ func TestTreeEntries(t *testing.T) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
+
+// TestPXELinuxModule: what pxelinux needs lies beside it, as Debian's package has it
+// elsewhere.
+func TestPXELinuxModule(t *testing.T) {
+	for _, tc := range []struct {
+		legacy string
+		files  []string
+		want   string // "path -> target"
+	}{
+		{"d/pxelinux.0", []string{"d/pxelinux.0", "d/boot-screens/ldlinux.c32"}, "d/ldlinux.c32 -> boot-screens/ldlinux.c32"},
+		{"d/pxelinux.0", []string{"d/pxelinux.0", "ldlinux.c32"}, "d/ldlinux.c32 -> ../ldlinux.c32"},
+		{"pxelinux.0", []string{"pxelinux.0", "b/ldlinux.c32", "a/ldlinux.c32"}, "ldlinux.c32 -> a/ldlinux.c32"},
+		{"pxelinux.0", []string{"pxelinux.0", "ldlinux.c32", "a/ldlinux.c32"}, ""},
+		{"pxelinux.0", []string{"pxelinux.0"}, ""},
+		{"", []string{"a/ldlinux.c32"}, ""},
+	} {
+		tree := treeEntries{}
+		for _, p := range tc.files {
+			tree[p] = file(p, "x")
+		}
+		got := ""
+		for _, e := range tree.entryLinks(map[string]string{spec.LabelLegacyEntrypoint: tc.legacy}) {
+			if path.Base(e.Path) == "ldlinux.c32" {
+				got += e.Path + " -> " + e.Target
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%q: %q, want %q", tc.files, got, tc.want)
+		}
 	}
 }
