@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -74,9 +75,10 @@ func (l *lab) publish(t *testing.T, tag, text string, extra map[string][]byte) r
 	t.Helper()
 	payload := bytes.Repeat([]byte(text+"\n"), 10000)
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, l.loaders, "proof.gz"), initrd(t, l.init, payload))
-	args := []string{"build", "--quiet", "--tls-verify=false", "--exclude", "initrd.gz"}
-	for path, content := range extra {
+	args := []string{"build", "--quiet", "--tls-verify=false"}
+	files := map[string][]byte{l.loaders + "/initrd.gz": initrd(t, l.init, payload)}
+	maps.Copy(files, extra)
+	for path, content := range files {
 		// A source of its own comes without its --exclude, under the name it gets.
 		write(t, filepath.Join(dir, path+".test"), content)
 		args = append(args, "--exclude", path, "--rename", path+".test="+path)
@@ -87,7 +89,7 @@ func (l *lab) publish(t *testing.T, tag, text string, extra map[string][]byte) r
 
 // pull brings the boot directory up to date, and gives the path of the live tree
 // below it.
-func (l *lab) pull(t *testing.T, tag, dir string, want release) string {
+func (l *lab) pull(t *testing.T, tag, dir string, want release, flags ...string) string {
 	t.Helper()
 	var result struct {
 		Trees []struct {
@@ -96,7 +98,7 @@ func (l *lab) pull(t *testing.T, tag, dir string, want release) string {
 			Changed bool   `json:"changed"`
 		} `json:"trees"`
 	}
-	out := l.run(t, l.nbextract, "pull", "--quiet", "--tls-verify=false", "--json", "docker://"+l.repository+":"+tag, "-d", dir)
+	out := l.run(t, l.nbextract, append([]string{"pull", "--quiet", "--tls-verify=false", "--json", "docker://" + l.repository + ":" + tag, "-d", dir}, flags...)...)
 	if err := json.Unmarshal([]byte(out), &result); err != nil {
 		t.Fatal(err)
 	}
