@@ -76,10 +76,13 @@ func (s *bundleSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) 
 // named gives the entries that are meant, and whether there is any of their
 // repository.
 func (s *bundleSource) named() (found []ocispec.Descriptor, known bool) {
-	if s.want.Digest == "" {
-		if found = s.byName[BundleName(s.want)]; len(found) > 0 {
-			return found, true
+	for _, d := range s.byName[BundleName(s.want)] {
+		if s.want.Digest == "" || s.want.Digest == d.Digest {
+			found = append(found, d)
 		}
+	}
+	if len(found) > 0 {
+		return found, true
 	}
 	for _, e := range s.byRepo[s.want.Name] {
 		if s.want.Digest != "" && e.desc.Digest == s.want.Digest || s.want.Digest == "" && e.ref.Tag == s.want.Tag {

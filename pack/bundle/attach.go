@@ -147,6 +147,12 @@ func (v *visit) suffixes(ctx context.Context, d digest.Digest) ([]string, error)
 	return bySubject[d], nil
 }
 
+// tagsOf is a repository in one place.
+type tagsOf struct {
+	from       *transport.Bundle // nil: its registry
+	repository string
+}
+
 // tagList is what the tags of one repository say of attachments.
 type tagList struct {
 	once      sync.Once
@@ -154,17 +160,19 @@ type tagList struct {
 }
 
 func (v *visit) companions(ctx context.Context) (map[digest.Digest][]string, error) {
-	if v.im.from != nil {
-		return suffixesOf(v.im.from.Tags(v.im.ref.Name)), nil
-	}
+	of := tagsOf{v.im.from, v.im.ref.Name}
 	v.c.mu.Lock()
-	list := v.c.tags[v.im.ref.Name]
+	list := v.c.tags[of]
 	if list == nil {
 		list = &tagList{}
-		v.c.tags[v.im.ref.Name] = list
+		v.c.tags[of] = list
 	}
 	v.c.mu.Unlock()
 	list.once.Do(func() {
+		if of.from != nil {
+			list.bySubject = suffixesOf(of.from.Tags(of.repository))
+			return
+		}
 		tags, err := v.c.client.Tags(ctx, v.im.ref)
 		if err != nil {
 			v.c.opts.logf("%v; the usual tags of attachments are tried", err)

@@ -36,14 +36,14 @@ type collector struct {
 	origins  map[string]string             // where they are from, for messages
 	attached map[string]ocispec.Descriptor
 	visited  map[string]bool // repositories and digests whose attachments are known
-	tags     map[string]*tagList
+	tags     map[tagsOf]*tagList
 }
 
 func newCollector(c *transport.Client, target *transport.Bundle, w *work, o Options) *collector {
 	return &collector{
 		client: c, target: target, work: w, opts: o, blobs: newBlobSet(),
 		images: map[string]ocispec.Descriptor{}, origins: map[string]string{},
-		attached: map[string]ocispec.Descriptor{}, visited: map[string]bool{}, tags: map[string]*tagList{},
+		attached: map[string]ocispec.Descriptor{}, visited: map[string]bool{}, tags: map[tagsOf]*tagList{},
 	}
 }
 
@@ -75,7 +75,7 @@ func (c *collector) image(ctx context.Context, im image) error {
 	if err != nil {
 		return err
 	}
-	v := &visit{c: c, im: im, src: src, seen: map[digest.Digest]bool{}}
+	v := &visit{c: c, im: im, src: src, seen: map[digest.Digest]ocispec.Descriptor{}}
 	d, err := v.manifest(ctx, top, im.platforms, 0, 0)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ type visit struct {
 	c       *collector
 	im      image
 	src     transport.AttachmentSource
-	seen    map[digest.Digest]bool
+	seen    map[digest.Digest]ocispec.Descriptor
 	leaves  int      // manifests in indexes
 	offered []string // platforms that these indexes have
 }
@@ -126,15 +126,15 @@ type visit struct {
 // manifest brings a manifest or index with all that it needs, and what is attached
 // to it. depth counts the indexes above it, far the attachments below each other.
 func (v *visit) manifest(ctx context.Context, d ocispec.Descriptor, platforms []spec.Platform, depth, far int) (ocispec.Descriptor, error) {
+	if was, ok := v.seen[d.Digest]; ok {
+		return was, nil
+	}
 	body, mt, err := v.c.document(ctx, v.src, d)
 	if err != nil {
 		return d, err
 	}
 	d = ocispec.Descriptor{MediaType: mt, Digest: d.Digest, Size: int64(len(body))}
-	if v.seen[d.Digest] {
-		return d, nil
-	}
-	if v.seen[d.Digest] = true; len(v.seen) > maxManifests {
+	if v.seen[d.Digest] = d; len(v.seen) > maxManifests {
 		return d, spec.Refuse(spec.RuleIndexDepth, d.Digest.String(), "the image has more than %d manifests", maxManifests)
 	}
 	if spec.IsIndex(mt) {
