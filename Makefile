@@ -52,12 +52,15 @@ test: ## all checks and tests; ends with the output of go test
 unit: ## the tests of the release form: no cgo, with tags
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -timeout $(TESTTIMEOUT) ./...
 
+RACEFLAGS ?= -short
+
 .PHONY: race
 # Unpacking real packages under the race detector takes many minutes and has no
-# goroutines to watch, so those tests are left to unit.
+# goroutines to watch, so those tests are left to unit; so are those that repeat for
+# the sake of large numbers, unless RACEFLAGS is empty.
 race: ## the tests under the race detector, where there is a C compiler
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		set -x; NBPACK_TEST_DEBS= CGO_ENABLED=1 $(GO) test -race -tags $(RACETAGS) -timeout $(TESTTIMEOUT) ./...; \
+		set -x; NBPACK_TEST_DEBS= CGO_ENABLED=1 $(GO) test -race $(RACEFLAGS) -tags $(RACETAGS) -timeout $(TESTTIMEOUT) ./...; \
 	else \
 		echo "no C compiler: the race detector is left out"; \
 	fi
