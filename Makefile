@@ -9,7 +9,7 @@ GO          ?= go
 PREFIX      ?= /usr/local
 DESTDIR     ?=
 FUZZTIME    ?= 10s
-TESTTIMEOUT ?= 20m
+TESTTIMEOUT ?= 30m
 
 COMMANDS  := nbpack nbextract
 TAGS      := containers_image_openpgp
