@@ -16,6 +16,7 @@ type TreeStatus struct {
 	Digest    string           `json:"digest"`
 	TagDigest string           `json:"tag_digest"`
 	Platform  string           `json:"platform"`
+	Layout    string           `json:"layout"`
 	Mode      bootdir.LiveMode `json:"mode"`
 	Pinned    bool             `json:"pinned"`
 	Created   *time.Time       `json:"created,omitempty"` // of the image
@@ -150,7 +151,7 @@ func (s *TreeStatus) of(state *SyncState) {
 
 func treeStatus(d *bootdir.Dir, t *bootdir.Tree) TreeStatus {
 	s := TreeStatus{
-		Path: t.Live, Reference: t.Reference, Digest: t.Digest, TagDigest: t.TagDigest, Platform: t.Platform,
+		Path: t.Live, Reference: t.Reference, Digest: t.Digest, TagDigest: t.TagDigest, Platform: t.Platform, Layout: t.Layout,
 		Mode: t.Mode, Pinned: t.Pinned, Created: t.Created, Files: len(t.Files), History: []Generation{},
 		Catalog: t.Catalog, Release: t.Release,
 	}
