@@ -187,14 +187,10 @@ func (r *replacement) prepare(size int64) error {
 	if size <= 0 {
 		return nil
 	}
-	err := unix.EINTR
-	for err == unix.EINTR { // the runtime interrupts its threads
-		err, _ = unix.Fallocate(int(r.part.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size).(unix.Errno)
-	}
-	if err == unix.ENOSPC || err == unix.EFBIG || err == unix.EDQUOT {
+	if err := reserve(r.part, size); err != nil {
 		return fmt.Errorf("reserve %d bytes for %q: %w", size, r.path, err)
 	}
-	return nil // other file systems cannot reserve
+	return nil
 }
 
 // finish writes the content, makes sure that it has reached the disk, and puts

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package extract
+
+import "os"
+
+// reserve does nothing where there is no fallocate.
+func reserve(*os.File, int64) error { return nil }
