@@ -181,7 +181,7 @@ func (p *puller) writeMenus(going ...string) error {
 		}
 	}
 	for _, name := range changed {
-		p.opts.logf("menu: %q is up to date", name)
+		p.opts.logf("menu %q written", name)
 	}
 	p.report.Menus = append(p.report.Menus, changed...)
 	if err != nil {
