@@ -10,6 +10,7 @@ import (
 	"debug/pe"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,12 +24,22 @@ func TestBoot(t *testing.T) {
 	// Random, so that no boot can prove what another one got.
 	first := l.publish(t, "debian", "first release "+rand.Text(), nil)
 	dir, served := t.TempDir(), t.TempDir()
-	live := l.pull(t, "debian", dir, first, "--menu", "grub,pxelinux", "--menu-args", "console=ttyS0,115200n8 nbproof=generated")
+	live := l.pull(t, "debian", dir, first, "--menu", "grub,pxelinux,ipxe", "--menu-args", "console=ttyS0,115200n8 nbproof=generated")
 	l.pull(t, "debian", served, first)
 
 	// These boot from what nbextract wrote and nothing else.
 	t.Run("BIOS", func(t *testing.T) {
 		m := boot(t, bios(network("pxelinux.0", tftp(dir)))...)
+		proves(t, m.proof(t), first, "nbproof=generated")
+	})
+	t.Run("iPXE from nbextract serve", func(t *testing.T) {
+		_, port, err := net.SplitHostPort(l.serve(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := boot(t, bios(network("http://10.0.2.2:"+port+"/boot.ipxe"))...)
+		m.await(t, "debian 12 (amd64)")
+		m.typeIn(t, "\r")
 		proves(t, m.proof(t), first, "nbproof=generated")
 	})
 	t.Run("UEFI with Secure Boot", func(t *testing.T) {
@@ -67,8 +78,8 @@ func TestBoot(t *testing.T) {
 	t.Run("UEFI HTTP boot updated after the kernel", func(t *testing.T) {
 		grubConfig(t, served, linux(live, "nbproof=http"), initramfs(live), "boot")
 		g := newGate(t, l.serve(t, served), "/initrd.gz")
-		net := network("http://"+guest+"/"+live+"/"+loaders+"/BOOT.efi", web(t, g.addr), tftp(served))
-		m := boot(t, httpBoot(uefi(t, false, net))...)
+		card := network("http://"+guest+"/"+live+"/"+loaders+"/BOOT.efi", web(t, g.addr), tftp(served))
+		m := boot(t, httpBoot(uefi(t, false, card))...)
 		// Debian's signed grub is started by HTTP, but has no module for it, so it stops
 		// and asks. Its package has the module; TFTP can bring it, and without Secure
 		// Boot it may be loaded.
