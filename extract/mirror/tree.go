@@ -208,19 +208,7 @@ func (t *tree) link(old, p string, dirty *dirs) error {
 	if t.same(old, p) {
 		return nil
 	}
-	if err := t.mkdir(path.Dir(p), dirty); err != nil {
-		return err
-	}
-	tmp := t.tmp()
-	err := t.root.Link(old, tmp)
-	if err == nil {
-		err = t.rename(tmp, p)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("link %q: %w", p, err), t.remove(tmp))
-	}
-	dirty.add(path.Dir(p))
-	return nil
+	return t.settle(p, dirty, func(tmp string) error { return t.root.Link(old, tmp) })
 }
 
 // same tells whether two paths are one file.
@@ -232,11 +220,16 @@ func (t *tree) same(a, b string) bool {
 
 // symlink makes p a symbolic link, in one step where there is another one.
 func (t *tree) symlink(target, p string, dirty *dirs) error {
+	return t.settle(p, dirty, func(tmp string) error { return t.root.Symlink(target, tmp) })
+}
+
+// settle gives the name p to the link that is made under another one, in one step.
+func (t *tree) settle(p string, dirty *dirs, link func(tmp string) error) error {
 	if err := t.mkdir(path.Dir(p), dirty); err != nil {
 		return err
 	}
 	tmp := t.tmp()
-	err := t.root.Symlink(target, tmp)
+	err := link(tmp)
 	if err == nil {
 		err = t.rename(tmp, p)
 	}
