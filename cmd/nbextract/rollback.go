@@ -93,7 +93,7 @@ func pruneCommand(env *cli.Env) *cobra.Command {
 their tree and that were superseded more than 24 hours ago. Pull does the same
 after each update.`,
 		Example: "  nbextract prune -d /var/lib/tftpboot --keep 1",
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Keep < 1 {
 				return cli.Usage("--keep is at least 1, not %d", o.Keep)

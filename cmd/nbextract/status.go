@@ -24,7 +24,7 @@ func statusCommand(env *cli.Env) *cobra.Command {
 since when, and whether its files still look as nbextract left them. It needs
 no network, takes no lock and changes nothing.`,
 		Example: "  nbextract status -d /var/lib/tftpboot",
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trees, err := extract.Status(cmd.Context(), dir)
 			if err != nil {
@@ -106,7 +106,7 @@ the image it came from. It changes nothing; the next pull repairs what it finds.
 
 It exits with 3 when a file is missing or differs.`,
 		Example: "  nbextract verify -d /var/lib/tftpboot",
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trees, err := extract.Verify(cmd.Context(), dir)
 			if err != nil {

@@ -61,7 +61,7 @@ did.`,
   nbextract sync -c catalog.yaml --dry-run
   # is the file right?
   nbextract sync -c catalog.yaml --check`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.MaxAge = time.Duration(maxAge)
 			o.MakeHooks = func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }

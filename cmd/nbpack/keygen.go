@@ -26,7 +26,7 @@ Files that exist are never overwritten.
 ` + passphraseHelp,
 		Example: `  nbpack keygen
   nbpack keygen --output-key-prefix fedora --passphrase-file secret`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if prefix == "" {
 				return cli.Usage("--output-key-prefix is empty")

@@ -47,7 +47,7 @@ Signatures of checksums are judged as at the time when they were made: what has
 ended since is no reason to doubt an old build.`,
 		Example: `  nbpack rebuild --from registry.example/netboot:debian-12 --source-dir ./packages
   nbpack rebuild --from oci:./layout:test --source-dir . --fetch`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd, env) },
 	}
 	fs := cmd.Flags()
