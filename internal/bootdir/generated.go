@@ -16,6 +16,9 @@ import (
 
 const generatedName = "generated.json"
 
+// notGenerated stands for the content of what is neither a file nor a link.
+const notGenerated = "something else"
+
 // generatedRecord tells which files of the boot directory were generated, by what
 // they hold. Next is what a run was about to put there when it wrote the record.
 type generatedRecord struct {
@@ -131,7 +134,7 @@ func (d *Dir) planGenerated(files []Generated) (*generatedPlan, error) {
 		if slices.ContainsFunc(p.after.Files, func(g generatedFile) bool { return g.Path == f.Path }) {
 			continue
 		}
-		now, err := d.generatedNow(f.Path)
+		now, err := d.generatedLeft(f.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -145,16 +148,19 @@ func (d *Dir) planGenerated(files []Generated) (*generatedPlan, error) {
 }
 
 func (d *Dir) planOne(p *generatedPlan, was *generatedRecord, g *Generated) error {
-	if err := checkLiveName(g.Path); err != nil {
-		return err
+	now, err := "", checkLiveName(g.Path)
+	if err == nil {
+		err = p.apart(g.Path)
 	}
-	now, err := d.generatedNow(g.Path)
+	if err == nil {
+		now, err = d.generatedNow(g.Path)
+	}
 	if err == nil {
 		err = d.mayGenerate(was, g, now)
 	}
 	var refused *spec.Refusal
 	if errors.As(err, &refused) && g.Yield {
-		d.opts.Log("%q is not written: it %s", g.Path, refused.Reason)
+		d.opts.Log("%q is not written: %s", g.Path, refused.Reason)
 		return nil
 	}
 	if err != nil {
@@ -166,6 +172,18 @@ func (d *Dir) planOne(p *generatedPlan, was *generatedRecord, g *Generated) erro
 	known := was.at(g.Path)
 	if now != sum || known == nil || known.Sum != sum {
 		p.write = append(p.write, *g)
+	}
+	return nil
+}
+
+// apart refuses a path above or below that of another generated file: images choose
+// some of them, and must not get into the way of menus.
+func (p *generatedPlan) apart(name string) error {
+	for _, f := range p.after.Files {
+		if isInside(name, f.Path) || isInside(f.Path, name) {
+			return &spec.Refusal{Rule: "generated", Path: name, Reason: fmt.Sprintf("would lie in the way of %q", f.Path),
+				Advice: "give it another path; nothing was changed"}
+		}
 	}
 	return nil
 }
@@ -198,7 +216,6 @@ func (d *Dir) mayGenerate(was *generatedRecord, g *Generated, now string) error 
 // string for nothing, and for what is neither a file nor a link a word that no
 // record has.
 func (d *Dir) generatedNow(p string) (string, error) {
-	const other = "something else"
 	st, err := d.lookBeside(p)
 	if err != nil || st == nil {
 		return "", err
@@ -213,7 +230,7 @@ func (d *Dir) generatedNow(p string) (string, error) {
 		target, err := up.readlink(name)
 		return "-> " + target, err
 	case !isType(st, unix.S_IFREG) || st.Size > maxGenerated:
-		return other, nil
+		return notGenerated, nil
 	}
 	fd, _, err := up.openFile(name)
 	if err != nil {
@@ -221,6 +238,17 @@ func (d *Dir) generatedNow(p string) (string, error) {
 	}
 	defer unix.Close(fd)
 	return hashFD(fd, up.join(name))
+}
+
+// generatedLeft is generatedNow for a file that is to go: one whose directory has
+// become something else is not there to be removed.
+func (d *Dir) generatedLeft(p string) (string, error) {
+	now, err := d.generatedNow(p)
+	var refused *spec.Refusal
+	if errors.As(err, &refused) {
+		return notGenerated, nil
+	}
+	return now, err
 }
 
 // putGenerated replaces one file.
@@ -286,7 +314,7 @@ func (d *Dir) dropGenerated(p string) error {
 	if err := readRecord(d.state, generatedName, was, was.check); err != nil {
 		return err
 	}
-	now, err := d.generatedNow(p)
+	now, err := d.generatedLeft(p)
 	if err != nil {
 		return err
 	}

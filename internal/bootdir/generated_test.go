@@ -127,6 +127,49 @@ func TestGenerateSparesTheSite(t *testing.T) {
 	}
 }
 
+// TestGenerateOddRoutes: images choose where some files go. Those that have no place
+// are left out, and keep no others from being written, then or later.
+func TestGenerateOddRoutes(t *testing.T) {
+	dir := t.TempDir()
+	mustInstall(t, dir, live, ModeDir, treeA, Options{})
+	files := []Generated{{Path: "boot.ipxe", Content: []byte("menu")}}
+	for _, p := range []string{"boot.ipxe/grub/grub.cfg", ".x/grub/grub.cfg", "by-digest/grub/grub.cfg", live + "/grub/grub.cfg", "ok/grub/grub.cfg"} {
+		files = append(files, Generated{Path: p, Content: []byte("route"), Yield: true})
+	}
+	for _, want := range []int{2, 0} {
+		if changed, err := generate(dir, files, Options{}); err != nil || len(changed) != want {
+			t.Errorf("%q %v", changed, err)
+		}
+	}
+	if readAll(t, dir+"/boot.ipxe") != "menu" {
+		t.Error("no menu")
+	}
+}
+
+// TestGenerateForgets: a file whose directory the site has replaced is forgotten, and
+// nothing behind a link is touched.
+func TestGenerateForgets(t *testing.T) {
+	for name, spoil := range map[string]func(dir string) error{
+		"a link": func(dir string) error { return os.Symlink("site", dir+"/menus") },
+		"a file": func(dir string) error { return os.WriteFile(dir+"/menus", []byte("mine"), 0o644) },
+	} {
+		dir := t.TempDir()
+		mustInstall(t, dir, live, ModeDir, treeA, Options{})
+		_, err := generate(dir, menusOf("one"), Options{})
+		must(t, err)
+		must(t, os.Rename(dir+"/menus", dir+"/site"))
+		must(t, spoil(dir))
+		for range 2 {
+			if _, err := generate(dir, menusOf("one")[:1], Options{}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if readAll(t, dir+"/site/deep/x") != "x one" || readAll(t, dir+"/grub/grub.cfg") != "one" {
+			t.Errorf("%s: something else was changed", name)
+		}
+	}
+}
+
 // TestGenerateCutOff ends a run at every step; the next one completes it.
 func TestGenerateCutOff(t *testing.T) {
 	for _, next := range [][]Generated{menusOf("two"), menusOf("two")[:1], nil} {
