@@ -69,14 +69,15 @@ type question struct {
 }
 
 type answer struct {
-	part string // the Range header
-	n    int    // which of the places it was
+	part [sha256.Size]byte // of the Range header, which can be long
+	n    int               // which of the places it was
 	at   time.Time
 }
 
 // turn gives the number of the place for a question, counted without end. Another
 // part of the same blob goes to the same place.
-func (m *memory) turn(q question, part string, now time.Time) int {
+func (m *memory) turn(q question, ranges string, now time.Time) int {
+	part := sha256.Sum256([]byte(ranges))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a, known := m.asked[q]

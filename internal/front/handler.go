@@ -128,9 +128,14 @@ func (h *handler) manifest(w http.ResponseWriter, r *http.Request, name, ref str
 func (h *handler) send(w http.ResponseWriter, r *http.Request, f *os.File, st fs.FileInfo, d digest.Digest) {
 	w.Header().Set("Docker-Content-Digest", d.String())
 	w.Header().Set("Etag", `"`+d.String()+`"`)
-	// A deadline for the whole: the kernel sends by itself, so nobody sees the parts.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute + time.Duration(st.Size()/leastRate)*time.Second))
+	within(w, st.Size())
 	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// within sets a deadline for the whole of an answer: the kernel sends files by itself,
+// so nobody sees the parts.
+func within(w http.ResponseWriter, size int64) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute + time.Duration(size/leastRate)*time.Second))
 }
 
 // leastRate is how many bytes a second a client has to take.
@@ -231,6 +236,7 @@ func (h *handler) document(w http.ResponseWriter, r *http.Request, mediaType str
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	within(w, int64(len(b)))
 	if r.Method == http.MethodHead {
 		return nil
 	}

@@ -3,6 +3,7 @@ package front
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -199,4 +200,35 @@ func FuzzPaths(f *testing.F) {
 			t.Errorf("%q: %s", p, w.Body)
 		}
 	})
+}
+
+// deadlined notes whether an answer has a deadline.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	set bool
+}
+
+func (d *deadlined) SetWriteDeadline(at time.Time) error {
+	d.set = !at.IsZero()
+	return nil
+}
+
+// TestDeadlines: who reads nothing of an answer does not hold it for ever.
+func TestDeadlines(t *testing.T) {
+	tt := newTree(t)
+	d := tt.blob([]byte("blob"))
+	tt.write(mirrortree.TagList("a"), []byte(`{"name":"a","tags":["v"]}`))
+	tree, err := openTree(tt.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.root.Close()
+	h := &handler{tree: tree, memory: memory{asked: map[question]answer{}}, meter: newMeter(), now: time.Now, log: t.Logf}
+	for _, p := range []string{"/v2/a/tags/list", "/v2/a/referrers/" + d.Digest.String(), "/v2/a/blobs/" + d.Digest.String()} {
+		w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(w, httptest.NewRequest("GET", p, nil))
+		if w.Code != 200 || !w.set {
+			t.Errorf("%s: status %d, deadline: %v", p, w.Code, w.set)
+		}
+	}
 }
