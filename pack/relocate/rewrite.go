@@ -133,8 +133,8 @@ var (
 // lineBefore is the text between the beginning of a line, or a little later, and a
 // place in it.
 func lineBefore(text []byte, at int) string {
-	begin := max(at-200, bytes.LastIndexByte(text[:at], '\n')+1)
-	return string(text[begin:at])
+	near := text[max(at-200, 0):at] // a file can be one line
+	return string(near[bytes.LastIndexByte(near, '\n')+1:])
 }
 
 // candidates are the references that a word may hold: itself, or what follows the

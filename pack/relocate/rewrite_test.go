@@ -96,6 +96,18 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+// TestLineBefore: no more than a little of a line is looked at, however long it is.
+func TestLineBefore(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for text, want := range map[string]string{
+		"": "", "a": "a", "a\n": "", "a\nb": "b", long: long[:200], long + "\n" + long: long[:200], long + "\n" + long[:199]: long[:199],
+	} {
+		if got := lineBefore([]byte(text), len(text)); got != want {
+			t.Errorf("%d bytes: %q, want %q", len(text), got, want)
+		}
+	}
+}
+
 func TestRewriteFile(t *testing.T) {
 	m := testMap(t)
 	r := NewRewriter(m)
