@@ -27,7 +27,7 @@ type blueprint struct {
 	plain  bool                       // contents are not compressed
 	toc    map[string]archive.ChunkedFile
 	frame  []byte              // that toc was read from, to be kept
-	own    string              // sha256 of its SHA256SUM, where that was read; else empty
+	own    string              // sha256 of its SHA256SUM, where that is known; else empty
 	equal  map[string][]string // paths of files by the checksum that is promised
 }
 

@@ -48,7 +48,8 @@ type intake struct {
 	loose    map[string]bool    // staged files that the proof of their layer will read
 	spoiled  map[string]bool    // files that were not what the record says
 	lists    map[int][]keptList // chunk lists to keep, by layer
-	peeked   string             // sha256 of the SHA256SUM that tables led to
+	listed   string             // sha256 of the SHA256SUM that sums are from; empty while not known
+	peeked   string             // the same, where tables led to it
 	frugal   bool               // findSums reads no large layer
 	noResume bool               // beginnings of blobs are not used
 	resumed  bool               // one was used

@@ -93,12 +93,12 @@ func TestRecordedSums(t *testing.T) {
 		Sums:    []spec.Sum{{Path: "k", SHA256: "1"}},
 		Entries: []spec.Entry{file(spec.SumsName, "s"), file("k", "1"), file("k2", "1")},
 	}
-	sums, ok := knownLayer{layer, image}.sums()
-	if !ok || len(sums) != 1 || sums[0].Path != "k" {
+	sums, sum, ok := knownLayer{layer, image}.sums()
+	if !ok || sum != "s" || len(sums) != 1 || sums[0].Path != "k" {
 		t.Errorf("got %v, %v", sums, ok)
 	}
 	image.Sums = nil
-	if _, ok := (knownLayer{layer, image}).sums(); ok {
+	if _, _, ok := (knownLayer{layer, image}).sums(); ok {
 		t.Error("a record without sums answered")
 	}
 }

@@ -109,9 +109,14 @@ func (x layerIndex) file(d ocispec.Descriptor) (knownLayer, bool) {
 	return k, ok
 }
 
-// sums returns what the SHA256SUM file in a recorded layer lists.
-func (k knownLayer) sums() ([]spec.Sum, bool) {
-	return k.image.Sums, len(k.image.Sums) > 0 && holdsPath(k.layer.Entries, spec.SumsName)
+// sums returns what the SHA256SUM file in a recorded layer lists, and its sha256.
+func (k knownLayer) sums() (list []spec.Sum, sum string, ok bool) {
+	for _, e := range k.layer.Entries {
+		if e.Path == spec.SumsName && len(k.image.Sums) > 0 {
+			return k.image.Sums, e.SHA256, true
+		}
+	}
+	return nil, "", false
 }
 
 // holdsPath tells whether there is an entry of this path.

@@ -36,7 +36,7 @@ func (in *intake) readParts(ctx context.Context, i int) (bool, error) {
 	if !errors.Is(err, errMostMissing) {
 		in.logf("%s: %v; it is read as a whole", layerName(b.layer.desc), err)
 	}
-	if b.own != "" {
+	if b.own != "" && in.peeked != "" {
 		return false, errOnceMore
 	}
 	in.prints[i] = nil
@@ -71,7 +71,7 @@ func (in *intake) proveParts(ctx context.Context, b *blueprint) ([]spec.Entry, e
 			if _, borrowed := in.reused[e.Path]; !borrowed {
 				return nil, fmt.Errorf("%q was put together from the right parts and is wrong: %w", e.Path, errNoParts)
 			}
-			if err := in.replace(e); err != nil {
+			if err := in.replace(b, e); err != nil {
 				return nil, err
 			}
 		}
@@ -99,9 +99,9 @@ func (r *reassembly) open(e spec.Entry) (io.ReadCloser, error) {
 
 func (r *reassembly) done(e spec.Entry) error {
 	r.read = append(r.read, e)
-	want, promised := r.in.sums[e.Path]
-	if !promised {
-		return nil // SHA256SUM, or a copy of an entry link: the check of the whole image compares it
+	want := r.in.promise(r.b, e.Path)
+	if want == "" {
+		return nil // a copy of an entry link: the check of the whole image compares it
 	}
 	_, held := r.in.staged[e.Path]
 	switch {
@@ -161,7 +161,7 @@ func (in *intake) linkEqual(files []spec.Entry) error {
 }
 
 // replace takes a wrong file out of the stage, and looks for another copy.
-func (in *intake) replace(e spec.Entry) error {
+func (in *intake) replace(b *blueprint, e spec.Entry) error {
 	if !in.loose[e.Path] {
 		return fmt.Errorf("%q was right when it was staged, and is not any more", e.Path)
 	}
@@ -169,7 +169,7 @@ func (in *intake) replace(e spec.Entry) error {
 	if err := in.disk.Reject(e.Path); err != nil {
 		return err
 	}
-	sum := in.sums[e.Path]
+	sum := in.promise(b, e.Path)
 	if _, borrowed := in.reused[e.Path]; borrowed {
 		in.spoiled[e.Path] = true
 		delete(in.reused, e.Path)
@@ -200,8 +200,8 @@ func (in *intake) settle(ctx context.Context, b *blueprint) error {
 		if err = errors.Join(err, file.Close()); err != nil {
 			return err
 		}
-		if sum != in.sums[e.Path] {
-			if err := in.replace(e); err != nil {
+		if sum != in.promise(b, e.Path) {
+			if err := in.replace(b, e); err != nil {
 				return err
 			}
 			continue
@@ -224,10 +224,8 @@ func (in *intake) missingParts(b *blueprint) ([]part, error) {
 		if e.Type != spec.TypeFile {
 			continue
 		}
-		if e.Path == spec.SumsName && b.own != "" {
-			continue
-		}
-		if _, promised := in.sums[e.Path]; !promised && !in.isEntryLinkCopy(e) {
+		promised := in.promise(b, e.Path) != ""
+		if !promised && !in.isEntryLinkCopy(e) {
 			return nil, fmt.Errorf("nothing tells what %q holds: %w", e.Path, errNoParts)
 		}
 		sum := b.sum(e, in.sums)
@@ -237,7 +235,7 @@ func (in *intake) missingParts(b *blueprint) ([]part, error) {
 		if _, have := in.at(b, e); have {
 			continue
 		}
-		if _, promised := in.sums[e.Path]; !promised {
+		if !promised {
 			if e.Size == 0 || contents[sum] {
 				continue
 			}
@@ -255,6 +253,15 @@ func (in *intake) missingParts(b *blueprint) ([]part, error) {
 		parts = append(parts, p)
 	}
 	return parts, nil
+}
+
+// promise is the checksum that a file of a layer is to have; empty where nothing
+// says it.
+func (in *intake) promise(b *blueprint, path string) string {
+	if path == spec.SumsName {
+		return b.own
+	}
+	return in.sums[path]
 }
 
 // promised is the content that any file is to hold.

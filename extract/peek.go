@@ -59,7 +59,7 @@ func (in *intake) peekSums(ctx context.Context, i int) (bool, error) {
 		return false, err
 	}
 	in.hold(e)
-	in.peeked, b.own = e.SHA256, e.SHA256
+	in.peeked, in.listed = e.SHA256, e.SHA256
 	in.use(i, b)
 	return true, in.setSums(list)
 }

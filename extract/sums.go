@@ -20,7 +20,8 @@ func (in *intake) findSums(ctx context.Context) error {
 			continue
 		}
 		if known, ok := l.recorded(in.known); ok {
-			if sums, ok := known.sums(); ok {
+			if sums, sum, ok := known.sums(); ok {
+				in.listed = sum
 				return in.setSums(sums)
 			}
 			if entries, ok := l.foresee(in.known); ok && !holdsPath(entries, spec.SumsName) {

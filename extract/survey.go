@@ -65,6 +65,9 @@ func (in *intake) use(i int, b *blueprint) {
 		if e.Type == spec.TypeFile {
 			in.drawn[e.Path] = e.Size
 		}
+		if e.Path == spec.SumsName {
+			b.own = in.listed
+		}
 	}
 }
 

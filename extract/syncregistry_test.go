@@ -25,6 +25,7 @@ import (
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/archive"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -138,6 +139,8 @@ type boot struct {
 	notes         map[string]string // manifest annotations
 	created       *time.Time
 	single        bool // one layer holds SHA256SUM and all else
+	chunked       bool // layers are zstd:chunked
+	silent        bool // they do not declare what they unpack to
 }
 
 // push stores a boot set as an image under a tag; the empty one leaves it with
@@ -168,10 +171,36 @@ func (s *shelf) push(repo, tag string, b boot) ocispec.Descriptor {
 	for _, files := range layers {
 		plain, packed := tarball(files)
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(plain))
-		m.Layers = append(m.Layers, s.blob(repo, ocispec.MediaTypeImageLayerGzip, packed))
+		layer := s.blob(repo, ocispec.MediaTypeImageLayerGzip, packed)
+		if b.chunked {
+			layer = s.chunked(repo, plain)
+		}
+		if b.silent {
+			delete(layer.Annotations, spec.AnnotationUncompressedSize)
+		}
+		m.Layers = append(m.Layers, layer)
 	}
 	m.Config = s.blob(repo, ocispec.MediaTypeImageConfig, mustJSON(config))
 	return s.put(repo, tag, m.MediaType, mustJSON(m))
+}
+
+// chunked stores a tar as a zstd:chunked layer.
+func (s *shelf) chunked(repo string, plain []byte) ocispec.Descriptor {
+	s.t.Helper()
+	var out bytes.Buffer
+	w, err := archive.NewLayerWriter(&out, archive.ZstdChunked)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := w.Write(plain); err != nil {
+		s.t.Fatal(err)
+	}
+	d, _, err := w.Close()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.blob(repo, d.MediaType, out.Bytes())
+	return d
 }
 
 // index stores an index of what was pushed.

@@ -156,6 +156,13 @@ func pin(t *testing.T, dir, live string, on bool) {
 
 func pullByHand(t *testing.T, dir string, reg *shelf, name string) {
 	t.Helper()
+	if _, err := pull(t, dir, reg, name, Options{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pull(t *testing.T, dir string, reg *shelf, name string, o Options) (*Report, error) {
+	t.Helper()
 	insecure := false
 	c, err := transport.NewClient(transport.Options{TLSVerify: &insecure})
 	if err != nil {
@@ -166,7 +173,6 @@ func pullByHand(t *testing.T, dir string, reg *shelf, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Pull(t.Context(), c, []transport.Reference{ref}, Options{Dir: dir}); err != nil {
-		t.Fatal(err)
-	}
+	o.Dir = dir
+	return Pull(t.Context(), c, []transport.Reference{ref}, o)
 }
