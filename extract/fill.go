@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
@@ -183,31 +182,6 @@ func (p *puller) commitTrees(ctx context.Context, j *job, in *intake, entries []
 		}
 	}
 	return nil
-}
-
-// room asks for space before the payload is fetched: for what the layers that
-// must be read declare to unpack to (for those that do not declare it, the size
-// of the blob is the least), without what the stage took from the disk, and for
-// an inode for every new file, and for every name of a tree and its generation.
-func (p *puller) room(in *intake, want []spec.Entry) error {
-	var bytes int64
-	for i, l := range in.target.layers {
-		if _, ok := in.replayable(i); ok || in.entries[i] != nil {
-			continue
-		}
-		if bytes += l.space(); bytes < 0 {
-			bytes = math.MaxInt64 // what is declared may be anything
-		}
-	}
-	bytes += in.beginnings()
-	bytes -= in.known.sizeOf(in.reused)
-	inodes := int64(len(want) - len(in.staged))
-	for _, e := range want {
-		if e.Type != spec.TypeFile {
-			inodes++
-		}
-	}
-	return p.dir.Space(max(bytes, 0), inodes)
 }
 
 // image is what is recorded of a manifest, and the chunk lists that go with it.

@@ -35,7 +35,7 @@ func (in *intake) findSums(ctx context.Context) error {
 			large = append(large, i)
 		} else if in.frugal && l.blob().Size > peekMin {
 			large = append(large, i)
-		} else if err := in.readWhole(ctx, i); err != nil || in.exact {
+		} else if err := in.readForSums(ctx, i); err != nil || in.exact {
 			return err
 		}
 	}
@@ -43,7 +43,7 @@ func (in *intake) findSums(ctx context.Context) error {
 		return errListCostly
 	}
 	for _, i := range large {
-		if err := in.readWhole(ctx, i); err != nil || in.exact {
+		if err := in.readForSums(ctx, i); err != nil || in.exact {
 			return err
 		}
 	}
