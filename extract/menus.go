@@ -181,7 +181,11 @@ func (p *puller) writeMenus(going ...string) error {
 		}
 	}
 	for _, name := range changed {
-		p.opts.logf("menu %q written", name)
+		done := "removed"
+		if slices.ContainsFunc(files, func(f bootdir.Generated) bool { return f.Path == name }) {
+			done = "written"
+		}
+		p.opts.logf("menu %q %s", name, done)
 	}
 	p.report.Menus = append(p.report.Menus, changed...)
 	if err != nil {

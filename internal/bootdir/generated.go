@@ -90,10 +90,13 @@ func (d *Dir) Generate(files []Generated) ([]string, error) {
 		changed = append(changed, g.Path)
 	}
 	for _, name := range p.remove {
-		if err := d.dropGenerated(name); err != nil {
+		gone, err := d.dropGenerated(name)
+		if err != nil {
 			return changed, fmt.Errorf("remove %q: %w", name, err)
 		}
-		changed = append(changed, name)
+		if gone {
+			changed = append(changed, name)
+		}
 	}
 	if len(p.after.Files) == 0 {
 		err = errors.Join(d.ops.unlink(d.state, generatedName), d.ops.fsync(d.state.fd, d.state.path))
@@ -308,29 +311,30 @@ func (d *Dir) writeGenerated(tmp string, content []byte) error {
 }
 
 // dropGenerated removes a file that is still what was written, and the directories
-// above it that are empty then.
-func (d *Dir) dropGenerated(p string) error {
+// above it that are empty then. It tells whether the file is gone: what the site made of
+// it stays.
+func (d *Dir) dropGenerated(p string) (gone bool, err error) {
 	was := &generatedRecord{}
 	if err := readRecord(d.state, generatedName, was, was.check); err != nil {
-		return err
+		return false, err
 	}
 	now, err := d.generatedLeft(p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if now == "" { // an earlier run was cut off just here
-		return d.dropParents(p)
+		return true, d.dropParents(p)
 	}
 	if f := was.at(p); f == nil || f.Sum != now {
-		return nil
+		return false, nil
 	}
 	up, name, err := d.root.parent(p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer up.close()
 	if err := errors.Join(d.ops.unlink(up, name), d.ops.fsync(up.fd, up.path)); err != nil {
-		return err
+		return false, err
 	}
-	return d.dropParents(p)
+	return true, d.dropParents(p)
 }
