@@ -66,8 +66,8 @@ func ParseMenus(wanted []string, templates map[string]string) ([]Menu, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := menus[i].Format.Parse(text); err != nil {
-			return nil, &usageError{msg: err.Error()}
+		if err := menus[i].Format.CheckTemplate(text); err != nil {
+			return nil, &usageError{msg: err.Error(), hint: "docs/menus.md says what a template has"}
 		}
 		menus[i].Template = text
 	}

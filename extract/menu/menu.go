@@ -97,11 +97,23 @@ type Menu struct {
 	Entries []Entry
 }
 
-// Parse reads a template; the empty text is the one of the format. The functions of
+// CheckTemplate refuses a template that cannot be read, or that makes no menu of one
+// image or of none, as in a directory that has no tree yet.
+func (f Format) CheckTemplate(text string) error {
+	one := Entry{ID: "os-1-amd64", Title: "OS 1", OS: "os", Version: "1", Arch: "amd64", Live: "os/1/amd64",
+		Digest: "sha256:" + strings.Repeat("0", 64), Dir: "by-digest/" + strings.Repeat("0", 64), Args: "quiet"}
+	one.Kernel, one.Initrd = one.Dir+"/vmlinuz", one.Dir+"/initrd.img"
+	for _, entries := range [][]Entry{nil, {one}} {
+		if _, _, err := f.Render(text, Menu{Path: f.DefaultPath(), Entries: entries}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parse reads a template; the empty text is the one of the format. The functions of
 // templates are quote (for the format), rooted (a path as the format names files) and
 // line (one line of text), and arch (how the format calls an architecture).
-func (f Format) Parse(text string) (*template.Template, error) { return f.parse(text, "") }
-
 func (f Format) parse(text, at string) (*template.Template, error) {
 	if text == "" {
 		text = f.standard()

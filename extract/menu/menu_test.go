@@ -131,6 +131,16 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
+	for _, bad := range []string{"{{", "{{.Nothing}}", "{{range .Entries}}{{.Nothing}}{{end}}", "{{(index .Entries 0).ID}}"} {
+		if err := Grub.CheckTemplate(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+	for _, f := range Formats() {
+		if err := f.CheckTemplate("{{range .Entries}}{{quote .Title}} {{rooted .Initrd}}{{args .Args}} {{arch .Arch}} {{slice .Digest 7 19}}{{end}}"); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestRoutesAndLoaders(t *testing.T) {
