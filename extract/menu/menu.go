@@ -162,13 +162,17 @@ func CheckText(s string) error {
 	return nil
 }
 
+// baked are the paths of configurations that loaders were built with.
+var baked = regexp.MustCompile(`^debian-installer/[a-z0-9]+/grub/grub\.cfg$`)
+
 // Routes lists the paths, below the boot directory, at which the grub of an image with
-// these entries asks for its configuration: signed ones of Debian and Ubuntu ask below the
-// root of the server where their package has a configuration.
+// these entries asks for its configuration. The prefix is baked into a signed grub: that of
+// Debian's installer asks below the root of the server where its package has a configuration.
+// Other places are not taken from an image, which would choose what lies beside the trees.
 func Routes(entries []spec.Entry) []string {
 	var routes []string
 	for _, e := range entries {
-		if e.Type == spec.TypeFile && path.Base(e.Path) == "grub.cfg" && path.Base(path.Dir(e.Path)) == "grub" && e.Path != Grub.DefaultPath() {
+		if e.Type == spec.TypeFile && baked.MatchString(e.Path) {
 			routes = append(routes, e.Path)
 		}
 	}

@@ -150,7 +150,7 @@ func TestRoutesAndLoaders(t *testing.T) {
 		}
 		return entries
 	}
-	e := files("debian-installer/amd64/grub/grub.cfg", "grub/grub.cfg", "x/grub.cfg", "a/ldlinux.c32", "b/ldlinux.c32", "b/pxelinux.0")
+	e := files("debian-installer/amd64/grub/grub.cfg", "grub/grub.cfg", "x/grub.cfg", "fedora/42/amd64/grub/grub.cfg", "boot.ipxe/grub/grub.cfg", "a/ldlinux.c32", "b/ldlinux.c32", "b/pxelinux.0")
 	if got := Routes(e); len(got) != 1 || got[0] != "debian-installer/amd64/grub/grub.cfg" {
 		t.Errorf("%q", got)
 	}
