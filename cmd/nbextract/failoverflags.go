@@ -27,10 +27,10 @@ type failoverFlags struct {
 func (m *failoverFlags) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&m.mirrors, "mirror", nil, "fetch blobs from the mirror at `URL` where it has them; may be repeated. Tags and manifests stay the registry's")
-	f.StringVar(&m.order, "mirror-order", mirrorsListed, "which mirror is asked first: `listed` or nearest, by the time to its answer")
+	f.StringVar(&m.order, "mirror-order", mirrorsListed, "`listed|nearest`: which mirror is asked first, as they are named or by the time to its answer")
 	f.StringSliceVar(&m.urlHosts, "allow-url-host", nil, "read layers that the registry lacks from the URLs that the image names, on `HOST[:PORT]` only; may be repeated")
 	f.BoolVar(&m.private, "allow-private-hosts", false, "let such URLs, and redirects of mirrors, lead to private addresses")
-	_ = cmd.RegisterFlagCompletionFunc("mirror-order", cobra.FixedCompletions([]string{mirrorsListed, mirrorsNearest}, cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "mirror-order", mirrorsListed, mirrorsNearest)
 }
 
 // check refuses what cannot be meant.

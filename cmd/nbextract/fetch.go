@@ -102,7 +102,8 @@ line; --pull-secret-file keeps the secret from them.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.Output, "output", "o", "", "write to `FILE`, or into a directory under the file's title")
 	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, such as amd64 or x86_64 (default: any)")
-	f.StringVar(&o.Source, "source", extract.SourceHTTP, "Ironic's image_download_source, `SOURCE` http (machines write the disk themselves) or local (a conductor does)")
+	f.StringVar(&o.Source, "source", extract.SourceHTTP, "`http|local`: Ironic's image_download_source: machines write the disk themselves, or a conductor does")
+	cli.Values(cmd, "source", extract.SourceHTTP, extract.SourceLocal)
 	f.BoolVar(&o.Decompress, "decompress", false, "write the file without the zstd or gzip of its media type")
 	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "say which file it is and write nothing")
 	return cmd

@@ -25,9 +25,7 @@ func (m *menuFlags) bind(cmd *cobra.Command) {
 	f.StringVar(&m.entry.Args, "menu-args", "", "`ARGS` for the kernel in menus (default: what was given before)")
 	f.StringVar(&m.entry.Title, "menu-title", "", "`TITLE` in menus (default: system, version and architecture)")
 	m.changed = f.Changed
-	_ = cmd.RegisterFlagCompletionFunc("menu", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return []cobra.Completion{"grub", "pxelinux", "ipxe", "none"}, cobra.ShellCompDirectiveNoFileComp
-	})
+	cli.Values(cmd, "menu", "grub", "pxelinux", "ipxe", "none")
 }
 
 // parse completes o with the flags that were given.

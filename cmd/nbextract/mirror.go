@@ -95,13 +95,13 @@ func (m *mirrorFlags) bind(cmd *cobra.Command) {
 	f.BoolVar(&m.opts.BootTrees, "boot-trees", false, "lay out the boot trees of images below DIR/boot")
 	f.BoolVarP(&m.opts.Checksum, "checksum", "c", false, "read what is there, and judge it by content instead of size")
 	f.BoolVar(&m.opts.Prune, "prune", false, "remove what no reference names any more, after --grace")
-	f.DurationVar(&m.grace, "grace", mirror.DefaultGrace, "how long that stays, from the first run with --prune that misses it")
+	f.DurationVar(&m.grace, "grace", mirror.DefaultGrace, "`TIME` that it stays, from the first run with --prune that misses it")
 	f.IntVar(&m.opts.Share, "prune-share", mirror.DefaultShare, "remove nothing if more than `PERCENT` of the tags would go")
 	f.BoolVar(&m.opts.Force, "force", false, "with --prune, remove more than that")
 	f.IntVarP(&m.opts.Jobs, "jobs", "j", mirror.DefaultJobs, "`N` images to look after at once")
 	f.BoolVarP(&m.opts.DryRun, "dry-run", "n", false, "say what would be done and change nothing")
 	_ = cmd.MarkFlagFilename("file")
-	_ = cmd.RegisterFlagCompletionFunc("attachments", cobra.FixedCompletions([]cobra.Completion{"new", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "attachments", "new", "always", "never")
 }
 
 func (m *mirrorFlags) run(cmd *cobra.Command, env *cli.Env, args []string) error {
@@ -140,7 +140,7 @@ func (m *mirrorFlags) complete(env *cli.Env) error {
 		return cli.Usage("--prune-share is a number from 1 to 100, not %d", m.opts.Share)
 	}
 	if m.grace < 0 {
-		return cli.Usage("--grace is not negative, not %v", m.grace)
+		return cli.Usage("--grace is a time from 0, not %v", m.grace)
 	}
 	if m.opts.Grace = m.grace; m.grace == 0 {
 		m.opts.Grace = -1 // its zero value means the default

@@ -18,7 +18,7 @@ type webFlags struct{ kind string }
 func (w *webFlags) bind(cmd *cobra.Command) {
 	kinds := mirror.ConfigKinds()
 	cmd.Flags().StringVar(&w.kind, "print-config", "", "print the configuration of a web server for DIR, or a script that copies it, and do nothing: `"+strings.Join(kinds, "|")+"`")
-	_ = cmd.RegisterFlagCompletionFunc("print-config", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "print-config", kinds...)
 }
 
 func (w *webFlags) print(out io.Writer, dir string, references int) error {

@@ -67,14 +67,14 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for --dr
 	f.StringVarP(&s.file, "config", "c", "", "read mirrors and settings from `FILE` (required)")
 	f.StringVar(&s.listen, "listen", "", "serve at `ADDRESS:PORT` (default: as the file says, else :5000)")
 	f.StringVar(&s.metrics, "metrics", "", "`ADDRESS:PORT` for /metrics, /healthz and /mirrors (default: as the file says, else none)")
-	f.DurationVar(&s.drain, "drain", front.DefaultDrain, "how long transfers may go on when the server is to end")
+	f.DurationVar(&s.drain, "drain", front.DefaultDrain, "`TIME` that transfers may go on when the server is to end")
 	f.BoolVar(&s.check, "check", false, "read the file, say what is wrong with it, and do nothing")
 	f.BoolVar(&s.crawl, "crawl", false, "with --check or --print-config, look at the mirrors once")
 	f.BoolVar(&s.asJSON, "json", false, "with --check --crawl, print what was found as one JSON object")
 	f.StringVar(&s.kind, "print-config", "", "print the configuration of a web server (`nginx`) that does the same, and end")
 	_ = cmd.MarkFlagRequired("config")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
-	_ = cmd.RegisterFlagCompletionFunc("print-config", cobra.FixedCompletions([]cobra.Completion{"nginx"}, cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "print-config", "nginx")
 	cmd.MarkFlagsMutuallyExclusive("check", "print-config")
 	return cmd
 }

@@ -26,7 +26,7 @@ type trustFlags struct {
 func (t *trustFlags) bind(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringArrayVar(&t.keys, "key", nil, "accept only what the public key in `FILE` has signed (may be repeated: any of them)")
-	fs.IntVar(&t.threshold, "threshold", 1, "how many different signers there must be")
+	fs.IntVar(&t.threshold, "threshold", 1, "`N` different signers there must be")
 	fs.StringArrayVarP(&t.annotations, "annotation", "a", nil, "`KEY=VALUE` that must be signed, too (may be repeated)")
 	fs.StringArrayVar(&t.signedAs, "signed-as", nil, "`HOST/NAME` of a repository that signatures may name instead of that of the image; * permits all (may be repeated)")
 	fs.StringVar(&t.scope, "signature-scope", "top", "`top|entry|either`: what must be signed: what the reference names (an index covers its entries), the entry that is used, or one of them")
@@ -34,7 +34,7 @@ func (t *trustFlags) bind(cmd *cobra.Command) {
 	fs.StringVar(&t.identity.Issuer, "certificate-oidc-issuer", "", "`URL` of who vouched for that name")
 	fs.StringVar(&t.root, "trusted-root", "", "`FILE` with the authorities and logs of sigstore, as in trusted_root.json")
 	fs.StringVar(&t.policy, "signature-policy", "", "accept what the policy.json `FILE` permits; system for that of this machine")
-	_ = cmd.RegisterFlagCompletionFunc("signature-scope", cobra.FixedCompletions([]cobra.Completion{"top", "entry", "either"}, cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "signature-scope", "top", "entry", "either")
 }
 
 // parse gives what the flags demand; nil for nothing. client is asked how to

@@ -206,17 +206,11 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	b.sign.bind(cmd)
 	b.recipe.bind(cmd)
 	b.registry.Bind(fs)
-	complete(cmd, "format", "image", "artifact", "file")
-	complete(cmd, "disktype", "qcow2", "raw", "kernel", "ramdisk")
-	complete(cmd, "lint", "off", "warn", "error")
-	complete(cmd, "layers", "single", "per-file")
-	complete(cmd, "compression", "zstd:chunked", "zstd", "gzip", "none")
-}
-
-// complete offers fixed values to the shell.
-func complete(cmd *cobra.Command, flag string, values ...cobra.Completion) {
-	// It fails only for a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "format", "image", "artifact", "file")
+	cli.Values(cmd, "disktype", "qcow2", "raw", "kernel", "ramdisk")
+	cli.Values(cmd, "lint", "off", "warn", "error")
+	cli.Values(cmd, "layers", "single", "per-file")
+	cli.Values(cmd, "compression", "zstd:chunked", "zstd", "gzip", "none")
 }
 
 // parse turns what was written into options.

@@ -84,7 +84,7 @@ func relocateCommand(env *cli.Env) *cobra.Command {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&r.prefix, "prefix", "", "`HOST[:PORT][/PATH]` that new names begin with (required)")
-	fs.StringVar(&r.suffix, "suffix", string(relocate.MD5), "hash at the end of new names: `md5`, as other tools have it, or sha256, which nobody can make collide")
+	fs.StringVar(&r.suffix, "suffix", string(relocate.MD5), "`md5|sha256`: hash at the end of new names, as other tools have it, or one that nobody can make collide")
 	fs.StringArrayVarP(&r.lists, "file", "f", nil, "`FILE` with a list of images, or a bundle.json of CNAB; - is standard input (may be repeated)")
 	fs.StringVar(&r.from, "from", "", "read the images from this `BUNDLE`, oci:DIR or oci-archive:FILE, and not from their registries")
 	fs.StringVar(&r.mapFile, "map", "", "write the map, with digests and errors, to `FILE`, too")
@@ -96,7 +96,7 @@ func relocateCommand(env *cli.Env) *cobra.Command {
 	fs.BoolVar(&r.private, "allow-private-hosts", false, "let such URLs lead to private addresses")
 	fs.StringVar(&r.srcCreds, "src-creds", "", "log in as `USER[:PASSWORD]` where images are read; --creds is for the registry of --prefix")
 	r.registry.Bind(fs)
-	_ = cmd.RegisterFlagCompletionFunc("suffix", cobra.FixedCompletions(relocate.Suffixes(), cobra.ShellCompDirectiveNoFileComp))
+	cli.Values(cmd, "suffix", relocate.Suffixes()...)
 	return cmd
 }
 

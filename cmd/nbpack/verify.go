@@ -59,7 +59,7 @@ it was given.`,
 	fs.StringVar(&v.identity.Subject, "certificate-identity", "", "`NAME` that a certificate is for: an email address or a URI")
 	fs.StringVar(&v.identity.Issuer, "certificate-oidc-issuer", "", "`URL` of who vouched for that name")
 	fs.StringVar(&v.root, "trusted-root", "", "`FILE` with the authorities and logs of sigstore, as in trusted_root.json")
-	fs.IntVar(&v.policy.Threshold, "threshold", 1, "how many different signers there must be")
+	fs.IntVar(&v.policy.Threshold, "threshold", 1, "`N` different signers there must be")
 	fs.StringArrayVarP(&v.annotations, "annotation", "a", nil, "`KEY=VALUE` that must be signed, too (may be repeated)")
 	fs.StringArrayVar(&v.policy.SignedAs, "signed-as", nil, "`HOST/NAME` of a repository that signatures may name instead of that of IMAGE; * permits all (may be repeated)")
 	fs.BoolVar(&v.recursive, "recursive", false, "all that an index names must have signatures of its own, too")

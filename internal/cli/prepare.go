@@ -21,6 +21,7 @@ func prepare(root *cobra.Command, env *Env, ready func(*Env)) *bool {
 	global := root.PersistentFlags()
 	global.BoolVarP(&env.quiet, "quiet", "q", false, "print no messages but errors and warnings, and no progress")
 	global.Var(levelValue{&env.level}, "log-level", "print messages of `LEVEL` and worse: error, warn, info, debug")
+	Values(root, "log-level", levelNames...)
 	root.AddCommand(versionCommand(env, root.Name()), manCommand(root))
 	root.InitDefaultCompletionCmd()
 	begin := func(cmd *cobra.Command) {
