@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/nbpack/nbpack/internal/archive"
@@ -37,7 +36,7 @@ type donors struct {
 	lies   map[string]int // wrong chunks by content
 	left   map[string]*bootdir.Leftover
 	name   string // content of the open file
-	file   *os.File
+	file   bootdir.ReadAtCloser
 	buf    []byte
 }
 
@@ -195,7 +194,7 @@ func (d *donors) find(b []byte, path string, at int64, c archive.Chunk) bool {
 }
 
 // open opens a content; neighbours mostly come from the same file.
-func (d *donors) open(content string) *os.File {
+func (d *donors) open(content string) bootdir.ReadAtCloser {
 	if d.name != content || d.file == nil {
 		d.closeFile()
 		d.name, d.file = content, d.disk.Content(content)

@@ -127,8 +127,8 @@ func (s *Stage) loosen(p string, f stagedFile) {
 	s.loose[p] = f
 }
 
-// Open reads a file of the stage, be it loose or finished. One that nobody can see
-// yet leaves the page cache again behind the reader, as what is read back does.
+// Open reads a file of the stage, be it loose or finished, front to back. What was not
+// in the page cache, or nobody can see yet, leaves it again behind the reader.
 func (s *Stage) Open(p string) (io.ReadCloser, error) {
 	up, name, err := s.gen.parent(p)
 	if err != nil {
@@ -139,31 +139,9 @@ func (s *Stage) Open(p string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), up.join(name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loose[p].fresh || s.files[p].fresh {
-		return &passing{File: f, fd: fd}, nil
-	}
-	return f, nil
-}
-
-// passing is a file that is read once, front to back.
-type passing struct {
-	*os.File
-	fd          int
-	at, dropped int64
-}
-
-// Read implements [io.Reader].
-func (f *passing) Read(b []byte) (int, error) {
-	n, err := f.File.Read(b)
-	f.at += int64(n)
-	if f.at-f.dropped >= trailStretch {
-		_ = unix.Fadvise(f.fd, f.dropped, f.at-f.dropped, unix.FADV_DONTNEED)
-		f.dropped = f.at
-	}
-	return n, err
+	return newPassing(fd, up.join(name), s.loose[p].fresh || s.files[p].fresh), nil
 }
 
 // Prove says that a loose file was read by way of Open, to its end, and had
@@ -200,8 +178,8 @@ func (s *Stage) Reject(p string) error {
 
 // Content opens a file that the records say to have this content, to copy parts
 // of it; nil when there is none. Nothing is proved: compare the digest of each
-// part.
-func (s *Stage) Content(sha256 string) *os.File {
+// part. It is for one goroutine.
+func (s *Stage) Content(sha256 string) ReadAtCloser {
 	s.mu.Lock()
 	index, err := s.d.index()
 	s.mu.Unlock()
@@ -217,7 +195,7 @@ func (s *Stage) Content(sha256 string) *os.File {
 		shown := from.join(name)
 		from.close()
 		if err == nil {
-			return os.NewFile(uintptr(fd), shown)
+			return newPassing(fd, shown, false)
 		}
 	}
 	return nil

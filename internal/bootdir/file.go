@@ -199,9 +199,23 @@ func rereadFrom(up *dirFD, name string, written int, p *reread, from int64) erro
 
 // hashFD reads a descriptor from its position to the end.
 func hashFD(fd int, shown string) (string, error) {
-	h := sha256.New()
-	if _, err := io.Copy(h, &fdReader{fd, shown}); err != nil {
-		return "", err
+	at, err := unix.Seek(fd, 0, io.SeekCurrent)
+	if err != nil {
+		return "", &os.PathError{Op: "seek", Path: shown, Err: err}
+	}
+	h, r, v := sha256.New(), &fdReader{fd, shown}, visit{fd: fd}
+	buf := make([]byte, 256<<10)
+	for {
+		v.at(at)
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		at += int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

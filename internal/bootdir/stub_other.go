@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -132,7 +131,7 @@ func (s *Stage) Prove(string, string) error { return errPlatform }
 func (s *Stage) Reject(string) error { return errPlatform }
 
 // Content gives nil.
-func (s *Stage) Content(string) *os.File { return nil }
+func (s *Stage) Content(string) ReadAtCloser { return nil }
 
 // KeepChunks does nothing.
 func (d *Dir) KeepChunks(string, []byte) {}

@@ -2,6 +2,7 @@ package bootdir
 
 import (
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/nbpack/nbpack/spec"
@@ -15,6 +16,12 @@ const (
 	ModeDir  LiveMode = "dir"  // a real directory with real files, hard links of the generation's
 	ModeLink LiveMode = "link" // a relative symbolic link to the generation
 )
+
+// ReadAtCloser is an open file of which pieces are read.
+type ReadAtCloser interface {
+	io.ReaderAt
+	io.Closer
+}
 
 // FlatLive is the live path of the flat layout: the payload's top entries lie
 // directly in the boot directory.
