@@ -26,7 +26,7 @@ func openFrom(cmd *cobra.Command, name string, refs []transport.Reference) (*tra
 				"name HOST/REPOSITORY:TAG; an image of a plain layout is pulled without --from")
 		}
 	}
-	ref, err := transport.ParseReference(name)
+	ref, err := transport.ParseBundle(name)
 	if err != nil {
 		return nil, cli.Usage("--from: %w", err)
 	}

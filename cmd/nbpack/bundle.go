@@ -59,7 +59,7 @@ type bundleFlags struct {
 func (f *bundleFlags) bind(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&f.file, "file", "f", "", "read more references from `FILE`, one on a line; - for standard input")
+	fs.StringVarP(&f.file, "file", "f", "", "read more references from `FILE`, one on a line; # begins a comment, - is standard input")
 	fs.StringSliceVar(&f.platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to take of indexes, such as linux/amd64 or aarch64 (default: all)")
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as one JSON object")
 	f.registry.Bind(fs)
@@ -67,7 +67,7 @@ func (f *bundleFlags) bind(cmd *cobra.Command) {
 
 // parse reads the arguments: the bundle, and what goes into it.
 func (f *bundleFlags) parse(env *cli.Env, args []string) (dst transport.Reference, refs []transport.Reference, err error) {
-	if dst, err = parseBundle(args[0]); err != nil {
+	if dst, err = transport.ParseBundle(args[0]); err != nil {
 		return dst, nil, err
 	}
 	names := args[1:]
@@ -99,20 +99,10 @@ func (f *bundleFlags) parse(env *cli.Env, args []string) (dst transport.Referenc
 	return dst, refs, nil
 }
 
-// parseBundle reads the name of a bundle.
-func parseBundle(name string) (transport.Reference, error) {
-	ref, err := transport.ParseReference(name)
-	if err == nil && (ref.Transport == transport.OCI || ref.Transport == transport.OCIArchive) && ref.Tag == "" && ref.Digest == "" {
-		return ref, nil
-	}
-	return ref, cli.WithHint(cli.Usage("%q is no bundle", name), "the first argument is oci:DIR or oci-archive:FILE, without the name of an image")
-}
-
 // maxNames bounds a file of references.
 const maxNames = 64 << 20
 
-// readNames reads references, one on a line. Empty lines, and those that begin
-// with #, are passed by.
+// readNames reads references, one on a line, where # begins a comment.
 func readNames(file string) ([]string, error) {
 	in := io.Reader(os.Stdin)
 	if file != "-" {
@@ -126,7 +116,8 @@ func readNames(file string) ([]string, error) {
 	var names []string
 	lines := bufio.NewScanner(io.LimitReader(in, maxNames))
 	for lines.Scan() {
-		if name := strings.TrimSpace(lines.Text()); name != "" && !strings.HasPrefix(name, "#") {
+		name, _, _ := strings.Cut(lines.Text(), "#")
+		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)
 		}
 	}

@@ -153,7 +153,7 @@ func printBlobs(env *cli.Env, b *transport.Bundle) error {
 
 // withBundle opens a bundle for reading and calls f with it.
 func withBundle(name string, f func(transport.Reference, *transport.Bundle) error) error {
-	ref, err := parseBundle(name)
+	ref, err := transport.ParseBundle(name)
 	if err != nil {
 		return err
 	}

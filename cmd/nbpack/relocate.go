@@ -189,9 +189,9 @@ func (r *relocateCmd) bundle() (*transport.Bundle, error) {
 	if r.from == "" {
 		return nil, nil
 	}
-	ref, err := transport.ParseReference(r.from)
+	ref, err := transport.ParseBundle(r.from)
 	if err != nil {
-		return nil, err
+		return nil, cli.Usage("--from: %w", err)
 	}
 	return transport.OpenBundle(ref)
 }

@@ -57,9 +57,21 @@ func OpenBundle(ref Reference) (*Bundle, error) {
 	return b, nil
 }
 
+const bundleForms = "a bundle is written oci:DIR or oci-archive:FILE"
+
+// ParseBundle reads what names a bundle, oci:DIR or oci-archive:FILE; everything else is
+// an error of usage.
+func ParseBundle(name string) (Reference, error) {
+	ref, err := ParseReference(name)
+	if err != nil || ref.Transport != OCI && ref.Transport != OCIArchive {
+		return ref, badRef(bundleForms, "%q is no bundle", name)
+	}
+	return ref, checkBundlePlace(ref)
+}
+
 func checkBundlePlace(ref Reference) error {
 	if ref.Transport != OCI && ref.Transport != OCIArchive {
-		return badRef("a bundle is written oci:DIR or oci-archive:FILE", "%q is no bundle", ref)
+		return badRef(bundleForms, "%q is no bundle", ref)
 	}
 	if ref.Tag != "" || ref.Digest != "" {
 		whole := Reference{Transport: ref.Transport, Name: ref.Name}

@@ -87,7 +87,7 @@ func openTarget(dst transport.Reference, create bool) (*transport.Bundle, error)
 	var p *problem
 	switch {
 	case b == nil && !create:
-		return nil, &transport.NotFoundError{Ref: dst.String(), What: "bundle"}
+		return nil, &problem{fmt.Sprintf("there is no bundle %q", dst), "nbpack bundle create makes one", 4}
 	case b == nil:
 		return nil, nil
 	case create:

@@ -112,7 +112,7 @@ func BundleImages(b *transport.Bundle) ([]Image, error) {
 		ref, err := transport.ParseBundleName(name)
 		switch {
 		case err != nil:
-			bad = append(bad, err)
+			bad = append(bad, usage("nbpack bundle create makes bundles, of images that have such names", "%q in the bundle is no full reference HOST/REPOSITORY:TAG", name))
 		case !companionTag.MatchString(ref.Tag):
 			i, err := ParseImage(name)
 			if err != nil {
