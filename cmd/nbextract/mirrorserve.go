@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -148,6 +149,8 @@ func (s *mirrorServeFlags) report(env *cli.Env, found *front.Checked) error {
 			line := []string{m.Name, m.URL, m.State}
 			if m.Why != "" {
 				line = append(line, m.Why)
+			} else if m.Up() { // also one that has nothing, because its URL is wrong or its first rsync is to come
+				line = append(line, fmt.Sprintf("with %d of %d blobs", m.Blobs, found.Blobs()))
 			}
 			if _, err := io.WriteString(env.Stdout, cli.OneLine(strings.Join(line, " "))+"\n"); err != nil {
 				return err
@@ -156,7 +159,7 @@ func (s *mirrorServeFlags) report(env *cli.Env, found *front.Checked) error {
 	}
 	var err error
 	if s.asJSON {
-		err = env.JSON(map[string]any{"mirrors": found.Mirrors})
+		err = env.JSON(map[string]any{"mirrors": found.Mirrors, "blobs": found.Blobs()})
 	}
 	if well == 0 {
 		err = errors.Join(err, errors.New("no mirror is well"))

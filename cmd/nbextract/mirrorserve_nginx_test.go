@@ -165,10 +165,16 @@ func TestMirrorServeNginxCrawled(t *testing.T) {
 func TestMirrorServeCheck(t *testing.T) {
 	n := newMirrorNet(t)
 	dir := t.TempDir()
-	save(t, dir, "good.yaml", []byte("mirrors: [{name: good, url: \""+n.url(1)+"\"}, {name: dead, url: \"http://127.0.0.1:1\"}]\n"))
+	save(t, dir, "good.yaml", []byte("mirrors: [{name: good, url: \""+n.url(1)+"\"}, {name: dead, url: \"http://127.0.0.1:1\"}, {name: misspelt, url: \""+n.url(1)+"/nowhere\"}]\n"))
 	save(t, dir, "dead.yaml", []byte("mirrors: [{url: \"http://127.0.0.1:1\"}]\n"))
 	save(t, dir, "bad.yaml", []byte("mirrors:\n- url: https://a.example\n  weigth: 3\n"))
 	good, dead, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "dead.yaml"), filepath.Join(dir, "bad.yaml")
+	blobs, err := os.ReadDir(filepath.Join(n.dir, "blobs/sha256"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	well := fmt.Sprintf("good %s up with %d of %[2]d blobs\ndead http://127.0.0.1:1 down Head", n.url(1), len(blobs))
+	misspelt := fmt.Sprintf("misspelt %s/nowhere up with 0 of %d blobs\n", n.url(1), len(blobs))
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -176,8 +182,9 @@ func TestMirrorServeCheck(t *testing.T) {
 		errs string
 	}{
 		{[]string{"-c", good, "--check", n.dir}, 0, "", ""},
-		{[]string{"-c", good, "--check", "--crawl", n.dir}, 0, "good " + n.url(1) + " up\ndead http://127.0.0.1:1 down", `mirror "dead" is down`},
-		{[]string{"-c", good, "--check", "--crawl", "--json", n.dir}, 0, `"state": "up"`, ""},
+		{[]string{"-c", good, "--check", "--crawl", n.dir}, 0, well, `mirror "dead" is down`},
+		{[]string{"-c", good, "--check", "--crawl", n.dir}, 0, misspelt, ""},
+		{[]string{"-c", good, "--check", "--crawl", "--json", n.dir}, 0, fmt.Sprintf("{\n  \"blobs\": %d,\n", len(blobs)), ""},
 		{[]string{"-c", dead, "--check", "--crawl", n.dir}, 1, "down", "no mirror is well"},
 		{[]string{"-c", bad, "--check", n.dir}, 2, "", bad + `:3: mirrors[0].weigth: unknown key; did you mean "weight"?`},
 		{[]string{"-c", filepath.Join(dir, "none.yaml"), "--check", n.dir}, 1, "", "none.yaml"},

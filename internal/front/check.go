@@ -12,6 +12,9 @@ type Checked struct {
 	blobs   []blob
 }
 
+// Blobs tells how many blobs the tree has.
+func (c *Checked) Blobs() int { return len(c.blobs) }
+
 // Check looks at all mirrors of a configuration once. dir is the tree that they are
 // compared with.
 func Check(ctx context.Context, dir string, c *Config, agent string, warn func(format string, a ...any)) (*Checked, error) {
