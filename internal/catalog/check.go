@@ -197,7 +197,7 @@ func (k *checker) mirrors(c *Catalog) {
 		k.fail(c.At("url-hosts"), "want at least one HOST[:PORT]")
 	}
 	for i, host := range c.URLHosts {
-		if strings.ContainsAny(host, "/@ ") || host == "" {
+		if !transport.IsURLHost(host) {
 			k.fail(c.At("url-hosts", i), "want HOST[:PORT], not %q", host)
 		}
 	}

@@ -63,6 +63,10 @@ func listsHost(list []string, u *url.URL) bool {
 	})
 }
 
+// IsURLHost tells whether s may be one of [Options].URLHosts: a host, with a port or
+// without.
+func IsURLHost(s string) bool { return s != "" && !strings.ContainsAny(s, "/@ ") }
+
 // public tells addresses of the whole internet from those of a machine or a site.
 func public(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")

@@ -49,6 +49,11 @@ func NewClient(o Options) (*Client, error) {
 	if o.Creds != "" && o.PullSecret != "" {
 		return nil, badRef("", "credentials and a pull secret exclude each other")
 	}
+	for _, h := range o.URLHosts {
+		if !IsURLHost(h) {
+			return nil, badRef("write HOST or HOST:PORT, without a scheme", "%q is no host that URLs may lead to", h)
+		}
+	}
 	if o.AuthFile == "" {
 		// The library does not read this variable by itself.
 		o.AuthFile = os.Getenv("REGISTRY_AUTH_FILE")
