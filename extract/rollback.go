@@ -123,7 +123,8 @@ func Unpin(ctx context.Context, o Options, live string) (path string, was bool, 
 }
 
 // Prune removes the generations that neither o.Keep nor the grace time
-// protects, and returns their digests.
+// protects, and returns their digests. That a directory has
+// neither trees nor something to remove is an error.
 func Prune(ctx context.Context, o Options) ([]string, error) {
 	dir, err := openDir(ctx, o)
 	if err != nil {
@@ -134,7 +135,15 @@ func Prune(ctx context.Context, o Options) ([]string, error) {
 	if keep == 0 {
 		keep = bootdir.DefaultKeep
 	}
-	return dir.Prune(ctx, keep, bootdir.DefaultGrace)
+	removed, err := dir.Prune(ctx, keep, bootdir.DefaultGrace)
+	if err != nil || len(removed) > 0 {
+		return removed, err
+	}
+	trees, err := dir.Trees()
+	if err == nil && len(trees) == 0 {
+		err = noTrees(o.Dir)
+	}
+	return nil, err
 }
 
 // pickTree finds the tree at a live path, or the only one.
