@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -141,7 +142,7 @@ func (r *relocateCmd) run(ctx context.Context, stdin io.Reader, args []string) e
 	r.env.StopProgress()
 	// What is known is written in any case.
 	if werr := r.report(plan.Map(), cnab); werr != nil {
-		return werr
+		return errors.Join(err, werr)
 	}
 	if err != nil {
 		if len(files) > 0 {
@@ -258,21 +259,27 @@ func (r *relocateCmd) client(creds string) (*transport.Client, error) {
 	})
 }
 
-// report prints the map, and writes the file of --map.
+// report prints the map, also if the file of --map, which it writes, cannot be written.
 func (r *relocateCmd) report(m *relocate.Map, cnab bool) error {
-	if r.mapFile != "" {
-		text, err := json.MarshalIndent(m, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := relocate.WriteFile(r.mapFile, append(text, '\n')); err != nil {
-			return fmt.Errorf("write the map: %w", err)
-		}
-	}
+	err := r.writeMap(m)
 	if cnab {
-		return r.env.JSON(m.CNAB())
+		return errors.Join(err, r.env.JSON(m.CNAB()))
 	}
-	return r.env.JSON(m)
+	return errors.Join(err, r.env.JSON(m))
+}
+
+func (r *relocateCmd) writeMap(m *relocate.Map) error {
+	if r.mapFile == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err == nil {
+		err = relocate.WriteFile(r.mapFile, append(text, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("write the map: %w", err)
+	}
+	return nil
 }
 
 // rewriteFiles changes the files of --rewrite, or says what would be changed.

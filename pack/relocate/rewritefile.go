@@ -105,7 +105,7 @@ func WriteFile(name string, text []byte) error {
 func replace(path string, text []byte, like os.FileInfo) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".nbpack-*")
 	if err != nil {
-		return fmt.Errorf("write file: %w", err)
+		return fmt.Errorf("write %q: %w", path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -130,7 +130,7 @@ func replace(path string, text []byte, like os.FileInfo) (err error) {
 		return fmt.Errorf("write %q: %w", path, err)
 	}
 	if err = os.Rename(tmp.Name(), path); err != nil {
-		return fmt.Errorf("write file: %w", err)
+		return fmt.Errorf("write %q: %w", path, err)
 	}
 	return nil
 }
