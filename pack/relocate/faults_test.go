@@ -31,15 +31,19 @@ func TestGoOn(t *testing.T) {
 		s.push(from.host(), fmt.Sprint("r", n), "v1", s.index(s.image(fmt.Sprint("a", n)), s.image(fmt.Sprint("b", n))))
 		images = append(images, fmt.Sprintf("%s/r%d:v1", from.host(), n))
 	}
-	c := testClient(t, transport.Options{})
 	var mu sync.Mutex
 	stored := map[string]bool{}
 	for limit := 5; ; limit += 17 {
+		c := testClient(t, transport.Options{UserAgent: fmt.Sprint("run/", limit)})
 		ctx, cancel := context.WithCancel(t.Context())
 		n := 0
 		var writing sync.WaitGroup // what a dead client sent is stored all the same
 		to.forget(func(w http.ResponseWriter, r *http.Request) bool {
 			mu.Lock()
+			if r.UserAgent() != fmt.Sprint("run/", limit) { // the run before had it on its way still
+				mu.Unlock()
+				panic(http.ErrAbortHandler)
+			}
 			n++
 			over := n >= limit
 			if !over {
@@ -90,6 +94,7 @@ func TestGoOn(t *testing.T) {
 		}
 	}
 	to.forget(nil)
+	c := testClient(t, transport.Options{})
 	repos, m, err := relocate(t, c, to.host(), images...)
 	if err != nil || m.Images[0].Changed || len(to.requests("PUT")) != 0 {
 		t.Errorf("%+v, %v, %q", m, err, to.requests("PUT"))
