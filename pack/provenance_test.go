@@ -46,7 +46,10 @@ func TestParseStatement(t *testing.T) {
 		{"no dependency", `"role":"checksums"`, `"role":"keyring"`},
 		{"another dependency", `{"name":"a.deb"`, `{"name":"b.deb"`},
 		{"two digests", `{"sha256":"` + hexOne + `"},"annotations":{"role":"checksums"`, `{"sha256":"` + hexOne + `","sha512":"1"},"annotations":{"role":"checksums"`},
-		{"no digest", `{"sha256":"` + hexOne + `"},"annotations":{"role":"checksums"`, `{"sha256":"../x"},"annotations":{"role":"checksums"`},
+		{"no digest of a source", `{"name":"a.deb","digest":{"sha256":"` + hexOne + `"}`, `{"name":"a.deb"`},
+		{"no digest of checksums", `{"name":"SHA256SUMS","digest":{"sha256":"` + hexOne + `"}`, `{"name":"SHA256SUMS","digest":{}`},
+		{"a digest of a directory that is a path", `{"sha256":"` + hexOne + `"},"annotations":{"role":"source","kind":"archive"`, `{"dirHash":"../x"},"annotations":{"role":"source","kind":"archive"`},
+		{"no such digest", `{"sha256":"` + hexOne + `"},"annotations":{"role":"checksums"`, `{"sha256":"../x"},"annotations":{"role":"checksums"`},
 		{"no JSON", `{"_type"`, `x{"_type"`},
 		{"something behind", `{"nbpack":"v1"}}}}}`, `{"nbpack":"v1"}}}}} {}`},
 	} {

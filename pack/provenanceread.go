@@ -176,7 +176,7 @@ func (d *BuildDefinition) check() error {
 			if r.Name != want[i] || !isAnonymous(r.Name) {
 				return refuse(ruleProvenance, r.Name, "", "is no name of a %s", role)
 			}
-			if d := r.digest(); len(r.Digest) > 1 || d != "" && d.Algorithm() != dirHash && d.Validate() != nil {
+			if len(r.Digest) != 1 || r.plainDigest().Validate() != nil {
 				return refuse(ruleProvenance, r.Name, "", "has no digest that can be compared")
 			}
 		}
@@ -201,6 +201,15 @@ func (r *Resource) digest() digest.Digest {
 		return digest.Digest(algorithm + ":" + hex)
 	}
 	return ""
+}
+
+// plainDigest gives it with the name of the hash that a dirHash is made with.
+func (r *Resource) plainDigest() digest.Digest {
+	d := string(r.digest())
+	if hex, ok := strings.CutPrefix(d, dirHash+":"); ok {
+		d = digest.SHA256.String() + ":" + hex
+	}
+	return digest.Digest(d)
 }
 
 // anonymousName is what anonymous makes of paths.

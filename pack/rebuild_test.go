@@ -283,3 +283,33 @@ func TestDescribeChangesNothing(t *testing.T) {
 		t.Errorf("%s and %s", r.Digest, plain.Digest)
 	}
 }
+
+// TestRebuildPromisesNothing: a provenance that has no digest for what it names is
+// refused, and nothing is looked for.
+func TestRebuildPromisesNothing(t *testing.T) {
+	dir := t.TempDir()
+	ref, s, _ := attachTo(t, amd64(writeFile(t, filepath.Join(dir, "a.tar"), tarTree(t, writeTree(t, t.TempDir(), bootTree()...)))))
+	client := newClient(t)
+	repo, err := client.Repository(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer repo.Close()
+	subject, _, err := repo.Get(t.Context(), ref.Tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Predicate.BuildDefinition.ResolvedDependencies[0].Digest = nil
+	a, err := newReferrer(subject, MediaTypeStatement, provenanceType, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := repo.PutReferrer(t.Context(), newAttached(a), a.Descriptor()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = rebuildFrom(t, ref, RebuildOptions{SourceDirs: []string{dir}, Provenance: a.Descriptor().Digest})
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) || refusal.Rule != ruleProvenance {
+		t.Error(err)
+	}
+}

@@ -123,7 +123,7 @@ func (f *finder) one(ctx context.Context, r *Resource, dirOf func(name, disk str
 	case kind == kindImage:
 		at, err = f.image(r)
 	case kind == kindDirectory:
-		at, err = f.directory(r, base, dirOf)
+		at, err = f.directory(ctx, r, base, dirOf)
 	case kind == kindTree:
 	default:
 		at, err = f.file(ctx, r, base, false)
@@ -260,7 +260,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 // directory finds a directory: one below those of the user that has the name, or
 // one of theirs. If none has the digest, the first of the name is taken, or the
 // only one that the user gave.
-func (f *finder) directory(r *Resource, base string, dirOf func(name, disk string) (string, error)) (string, error) {
+func (f *finder) directory(ctx context.Context, r *Resource, base string, dirOf func(name, disk string) (string, error)) (string, error) {
 	var named, near []string
 	for _, disk := range f.trees {
 		if filepath.Base(disk) == base {
@@ -270,6 +270,8 @@ func (f *finder) directory(r *Resource, base string, dirOf func(name, disk strin
 	for _, disk := range slices.Concat(named, f.dirs) {
 		sum, err := dirOf(r.Name, disk)
 		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
 		case err != nil: // what cannot be read as a source is none
 		case sum == r.digest().Encoded():
 			return disk, nil
@@ -286,9 +288,6 @@ func (f *finder) directory(r *Resource, base string, dirOf func(name, disk strin
 // image finds an image in a layout.
 func (f *finder) image(r *Resource) (string, error) {
 	d := r.digest()
-	if d == "" {
-		return "", nil
-	}
 	blob := filepath.Join("blobs", d.Algorithm().String(), d.Encoded())
 	for _, dir := range f.trees {
 		if isFile(filepath.Join(dir, ocispec.ImageLayoutFile)) && isFile(filepath.Join(dir, blob)) {
