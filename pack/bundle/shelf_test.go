@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/transport"
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -265,13 +264,4 @@ func verified(t testing.TB, ref transport.Reference) *Report {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func platform(t testing.TB, name string) []spec.Platform {
-	t.Helper()
-	p, err := spec.ParsePlatform(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return []spec.Platform{p}
 }

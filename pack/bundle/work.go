@@ -24,8 +24,8 @@ type work struct {
 	src transport.Source // reads the whole blobs, verifying
 	// found tells that an earlier run left something.
 	found bool
-	// What was fetched now, and what an earlier run had fetched.
-	fetched, kept, fetchedBytes, keptBytes atomic.Int64
+	// What was fetched now.
+	fetched, fetchedBytes atomic.Int64
 }
 
 // partPrefix begins the names of blobs that are not whole.
@@ -86,12 +86,7 @@ func (w *work) finish(part *os.File, d digest.Digest, err error) error {
 func (w *work) fetch(ctx context.Context, src transport.Source, d ocispec.Descriptor) error {
 	if w.has(d.Digest) {
 		err := readThrough(ctx, w.src, d)
-		if err == nil {
-			w.kept.Add(1)
-			w.keptBytes.Add(d.Size)
-			return nil
-		}
-		if ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
