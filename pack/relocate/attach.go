@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -63,7 +64,7 @@ func (c *carrier) attachments(ctx context.Context, d digest.Digest, depth int) e
 
 // fallbackTag is the tag of the index of what refers to a manifest, in registries
 // without an API for that (distribution specification, "Referrers tag schema").
-func fallbackTag(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
+func fallbackTag(d digest.Digest) string { return transport.AttachmentTag(d, "") }
 
 // companion copies what is under a tag beside the image.
 func (c *carrier) companion(ctx context.Context, tag string, d ocispec.Descriptor) error {

@@ -89,16 +89,6 @@ func (m *Mapping) Repository(i Image) (string, error) {
 	return name, nil
 }
 
-// Relocated gives the new reference of an image, with the tag and the digest that
-// its reference has. The error is that of Repository.
-func (m *Mapping) Relocated(i Image) (string, error) {
-	name, err := m.Repository(i)
-	if err != nil {
-		return "", err
-	}
-	return name + suffix(i.named), nil
-}
-
 // readable gives as much of a path as there is room for. Elements go from its end,
 // but for the last one, and "---" stands for them; then only the last one is
 // taken, then only the first, then nothing.

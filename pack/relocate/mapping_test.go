@@ -38,6 +38,15 @@ func image(t testing.TB, s string) Image {
 	return i
 }
 
+// newName gives the new reference of an image, as a plan has it.
+func newName(m *Mapping, i Image) (string, error) {
+	p, err := NewPlan([]Image{i}, m)
+	if err != nil {
+		return "", err
+	}
+	return p.items[0].relocated, nil
+}
+
 func wantUsage(t testing.TB, err error, what string) {
 	t.Helper()
 	var code interface{ ExitCode() int }
@@ -92,7 +101,7 @@ func TestMappingVectors(t *testing.T) {
 		{"example.com/user", other + "/cf-elafros/knative-releases/github.com/knative/serving/cmd/autoscaler" + deadbeef,
 			"cf-elafros-knative-releases-github.com-knative-serving-cmd-autoscaler-a4d329c86bb7cfab702ceb547f8aa927" + deadbeef},
 	} {
-		got, err := mapping(t, tt.prefix, MD5).Relocated(image(t, tt.original))
+		got, err := newName(mapping(t, tt.prefix, MD5), image(t, tt.original))
 		if want := tt.prefix + "/" + tt.want; err != nil || got != want {
 			t.Errorf("%s\n got %s, %v\nwant %s", tt.original, got, err, want)
 		}
@@ -105,7 +114,7 @@ func TestMappingEdges(t *testing.T) {
 	m := mapping(t, "registry.example/mirror", MD5)
 	relocated := func(s string) string {
 		t.Helper()
-		got, err := m.Relocated(image(t, s))
+		got, err := newName(m, image(t, s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +148,7 @@ func TestMappingEdges(t *testing.T) {
 	for room, want := range map[int]bool{0: true, 1: false} {
 		prefix := "registry.example/" + strings.Repeat("x", 222-len("registry.example/")+room)
 		m := mapping(t, prefix, MD5)
-		got, err := m.Relocated(image(t, "ubuntu"))
+		got, err := newName(m, image(t, "ubuntu"))
 		if want && (err != nil || got != prefix+"/"+strings.TrimPrefix(ubuntu, "registry.example/mirror/library-ubuntu-") || len(got) != maxName) {
 			t.Errorf("a prefix of %d bytes: %s, %v", len(prefix), got, err)
 		}
@@ -149,7 +158,7 @@ func TestMappingEdges(t *testing.T) {
 	}
 	// The last element alone, when nothing else fits.
 	prefix := "registry.example/" + strings.Repeat("x", 222-len("registry.example/")-7)
-	if got, err := mapping(t, prefix, MD5).Relocated(image(t, "ubuntu")); err != nil || !strings.HasPrefix(got, prefix+"/ubuntu-c471") || len(got) != maxName {
+	if got, err := newName(mapping(t, prefix, MD5), image(t, "ubuntu")); err != nil || !strings.HasPrefix(got, prefix+"/ubuntu-c471") || len(got) != maxName {
 		t.Errorf("%s, %v", got, err)
 	}
 }
@@ -157,7 +166,7 @@ func TestMappingEdges(t *testing.T) {
 // TestStrongSuffix: the same names with another hash.
 func TestStrongSuffix(t *testing.T) {
 	sum := sha256.Sum256([]byte("registry.example/a/b"))
-	got, err := mapping(t, "mirror.example", SHA256).Relocated(image(t, "registry.example/a/b:v1"+pinned))
+	got, err := newName(mapping(t, "mirror.example", SHA256), image(t, "registry.example/a/b:v1"+pinned))
 	if want := "mirror.example/a-b-" + hex.EncodeToString(sum[:]) + ":v1" + pinned; err != nil || got != want {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
@@ -222,7 +231,7 @@ func FuzzMapping(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := m.Relocated(i)
+		got, err := newName(m, i)
 		if err != nil {
 			return
 		}
