@@ -99,8 +99,8 @@ func (f *bundleFlags) parse(env *cli.Env, args []string) (dst transport.Referenc
 	return dst, refs, nil
 }
 
-// maxNames bounds a file of references.
-const maxNames = 64 << 20
+// maxNames bounds a file of references, in bytes.
+const maxNames = 16 << 20
 
 // readNames reads references, one on a line, where # begins a comment.
 func readNames(file string) ([]string, error) {
@@ -114,7 +114,8 @@ func readNames(file string) ([]string, error) {
 		in = f
 	}
 	var names []string
-	lines := bufio.NewScanner(io.LimitReader(in, maxNames))
+	limited := &io.LimitedReader{R: in, N: maxNames + 1}
+	lines := bufio.NewScanner(limited)
 	for lines.Scan() {
 		name, _, _ := strings.Cut(lines.Text(), "#")
 		if name = strings.TrimSpace(name); name != "" {
@@ -123,6 +124,9 @@ func readNames(file string) ([]string, error) {
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read references from %q: %w", file, err)
+	}
+	if limited.N == 0 {
+		return nil, cli.Usage("the list %q is larger than %d bytes", file, maxNames)
 	}
 	return names, nil
 }
