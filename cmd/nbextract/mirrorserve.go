@@ -14,6 +14,7 @@ import (
 
 	"github.com/nbpack/nbpack/extract/mirror"
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/drain"
 	"github.com/nbpack/nbpack/internal/front"
 )
 
@@ -68,7 +69,7 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for --dr
 	f.StringVarP(&s.file, "config", "c", "", "read mirrors and settings from `FILE` (required)")
 	f.StringVar(&s.listen, "listen", "", "serve at `ADDRESS:PORT` (default: as the file says, else :5000)")
 	f.StringVar(&s.metrics, "metrics", "", "`ADDRESS:PORT` for /metrics, /healthz and /mirrors (default: as the file says, else none)")
-	f.DurationVar(&s.drain, "drain", front.DefaultDrain, "`TIME` that transfers may go on when the server is to end")
+	f.DurationVar(&s.drain, "drain", drain.Default, "`TIME` that transfers may go on when the server is to end")
 	f.BoolVar(&s.check, "check", false, "read the file, say what is wrong with it, and do nothing")
 	f.BoolVar(&s.crawl, "crawl", false, "with --check or --print-config, look at the mirrors once")
 	f.BoolVar(&s.asJSON, "json", false, "with --check --crawl, print what was found as one JSON object")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/internal/drain"
 	"github.com/nbpack/nbpack/internal/front"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
@@ -106,7 +107,7 @@ func (n *mirrorNet) serve(crawl string) *runFront {
 	}
 	f := &runFront{t: t, events: make(chan string, 1000)}
 	say := func(format string, a ...any) { f.events <- fmt.Sprintf(format, a...) }
-	server, err := front.New(front.Options{Dir: n.dir, Config: c, Drain: front.DefaultDrain, Agent: "nbextract/test", Log: say, Warn: say})
+	server, err := front.New(front.Options{Dir: n.dir, Config: c, Drain: drain.Default, Agent: "nbextract/test", Log: say, Warn: say})
 	if err != nil {
 		t.Fatal(err)
 	}

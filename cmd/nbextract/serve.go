@@ -16,6 +16,7 @@ import (
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/drain"
 	"github.com/nbpack/nbpack/internal/serve"
 )
 
@@ -79,7 +80,7 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for
 	f.StringVar(&s.o.HTTP, "http", ":80", "`ADDRESS:PORT` for HTTP, or empty for none (without the right to use port 80: 8080)")
 	f.StringVar(&s.o.Metrics, "metrics", "", "`ADDRESS:PORT` for /metrics and /healthz (default: none)")
 	f.DurationVar(&s.o.Hold, "pin", serve.DefaultHold, "`TIME` after its last request that a machine keeps its generation; 0: not at all")
-	f.DurationVar(&s.o.Drain, "drain", serve.DefaultDrain, "`TIME` that transfers may go on when the server is to end")
+	f.DurationVar(&s.o.Drain, "drain", drain.Default, "`TIME` that transfers may go on when the server is to end")
 	f.IntVar(&s.o.MostPerClient, "max-per-client", serve.DefaultMostPerClient, "`N` transfers by TFTP, and connections by HTTP, of one address")
 	f.IntVar(&s.o.Most, "max", serve.DefaultMost, "`N` transfers by TFTP, and connections by HTTP, of all addresses")
 	f.StringVar(&s.catalog, "sync", "", "keep the trees of the catalogue `FILE` fresh")

@@ -22,6 +22,7 @@ func arrows() map[string][]string {
 	const layout, menu = "extract/layout", "extract/menu"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
+	const drain = "internal/drain"
 	return map[string][]string{
 		"spec":           nil,
 		cli:              nil,
@@ -34,12 +35,13 @@ func arrows() map[string][]string {
 		config:           nil,
 		"internal/bench": {cli},
 		hooks:            nil,
-		serve:            {"spec", bootdir},
+		drain:            nil,
+		serve:            {"spec", bootdir, drain},
 		catalog:          {"spec", ociindex, transport, config},
 		source:           {"spec", archive, ociindex, transport},
 		upstream:         {"spec"},
 		mirrortree:       {"spec"},
-		front:            {"spec", ociindex, transport, config, mirrortree},
+		front:            {"spec", ociindex, transport, config, mirrortree, drain},
 		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
 		"pack/bundle":    {"spec", ociindex, transport},
 		"pack/index":     {"spec", ociindex, transport},
@@ -49,7 +51,7 @@ func arrows() map[string][]string {
 		menu:             {"spec"},
 		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
 		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle"},
-		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front},
+		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain},
 	}
 }
 

@@ -4,15 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/drain"
 )
 
 const (
@@ -20,9 +19,6 @@ const (
 	idleTime   = 2 * time.Minute
 	adminTime  = time.Minute
 )
-
-// DefaultDrain is how long transfers may go on when a front is to end.
-const DefaultDrain = 30 * time.Second
 
 // Options say how a front is run.
 type Options struct {
@@ -47,9 +43,6 @@ type Server struct {
 	meter   *meter
 
 	listener, admin net.Listener
-
-	mu       sync.Mutex
-	draining bool
 }
 
 // New opens the tree and the sockets. Close, or Run, releases them.
@@ -131,80 +124,24 @@ func (s *Server) AdminAddr() net.Addr {
 // sent may go on for Options.Drain.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var running sync.WaitGroup
-	failed := make(chan error, 2)
-	var servers []*http.Server
+	g := drain.New(ctx)
 	serve := func(l net.Listener, h *http.Server) {
 		h.ReadHeaderTimeout, h.IdleTimeout, h.MaxHeaderBytes = headerTime, idleTime, 32<<10
-		h.ErrorLog = log.New(io.Discard, "", 0) // what it has to say, clients cause
-		// Serve makes a connection known before it returns, so nothing is added to a
-		// group that is waited for.
-		h.ConnState = func(_ net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				running.Add(1)
-			case http.StateClosed:
-				running.Done()
-			}
-		}
-		servers = append(servers, h)
-		running.Go(func() {
-			if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-				stop()
-			}
-		})
+		g.Serve(l, h)
 	}
 	serve(s.listener, &http.Server{Handler: s.handler})
 	if s.admin != nil {
-		serve(s.admin, &http.Server{Handler: s.adminHandler(), WriteTimeout: adminTime})
+		serve(s.admin, &http.Server{Handler: s.adminHandler(g), WriteTimeout: adminTime})
 	}
-	running.Go(func() { s.crawler.run(ctx, s.mirrors) })
-	<-ctx.Done()
-	s.drain(servers)
-	running.Wait()
-	close(failed)
-	return <-failed
-}
-
-// drain ends the servers, politely for as long as that may take.
-func (s *Server) drain(servers []*http.Server) {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
-	limit, cancel := context.WithTimeout(context.Background(), s.o.Drain)
-	defer cancel()
-	var all sync.WaitGroup
-	for _, h := range servers {
-		all.Go(func() {
-			if h.Shutdown(limit) != nil {
-				_ = h.Close()
-			}
-		})
-	}
-	all.Wait()
+	g.Go(func() error { s.crawler.run(g.Context(), s.mirrors); return nil })
+	return g.Wait(s.o.Drain)
 }
 
 // adminHandler serves what the monitoring of a site asks for, on a listener of its
 // own.
-func (s *Server) adminHandler() http.Handler {
+func (s *Server) adminHandler(g *drain.Group) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		s.mu.Lock()
-		draining := s.draining
-		s.mu.Unlock()
-		_, err := s.tree.list()
-		switch {
-		case draining:
-			http.Error(w, "stopping", http.StatusServiceUnavailable)
-		case err != nil:
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		default:
-			fmt.Fprintln(w, "ok")
-		}
-	})
+	mux.HandleFunc("GET /healthz", g.Health(func() error { _, err := s.tree.list(); return err }))
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_ = s.meter.write(w, s.Status()) // whoever went away asks again

@@ -1,39 +1,29 @@
 package serve
 
 import (
-	"fmt"
 	"net/http"
+
+	"github.com/nbpack/nbpack/internal/drain"
 )
 
 // admin serves what the monitoring of a site asks for. It has a listener of its
 // own: its paths would hide files of the same name, and what is installed here is
 // nobody's business who boots.
-func (s *Server) admin() *http.Server {
+func (s *Server) admin(g *drain.Group) *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /healthz", g.Health(s.health))
 	mux.HandleFunc("GET /metrics", s.metrics)
 	return &http.Server{Handler: mux, ReadHeaderTimeout: headerTime, WriteTimeout: stallTime, IdleTimeout: idleTime}
 }
 
-// healthz says ok as long as machines can boot. That a registry cannot be reached
-// does not change it: the trees that are here are served.
-func (s *Server) healthz(rw http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	draining := s.draining
-	s.mu.Unlock()
-	if draining {
-		http.Error(rw, "stopping", http.StatusServiceUnavailable)
-		return
-	}
+// health finds nothing wrong as long as machines can boot. That a registry cannot be
+// reached does not change it: the trees that are here are served.
+func (s *Server) health() error {
 	_, err := s.store.view.current()
 	if err == nil {
 		_, err = s.root.look(".")
 	}
-	if err != nil {
-		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(rw, "ok")
+	return err
 }
 
 func (s *Server) metrics(rw http.ResponseWriter, _ *http.Request) {

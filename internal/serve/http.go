@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -41,7 +40,7 @@ type web struct {
 func (w *web) server() *http.Server {
 	return &http.Server{
 		Handler: w, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: 16 << 10,
-		ConnState: w.connection, ErrorLog: log.New(io.Discard, "", 0), // what it has to say, clients cause
+		ConnState: w.connection,
 	}
 }
 

@@ -2,20 +2,19 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/drain"
 )
 
 // Defaults of Options.
 const (
 	DefaultHold          = 30 * time.Minute
-	DefaultDrain         = 30 * time.Second
 	DefaultMostPerClient = 64
 	DefaultMost          = 4096
 	maxPins              = 65536
@@ -58,9 +57,8 @@ type Server struct {
 	adminListen net.Listener
 	closers     []io.Closer
 
-	mu       sync.Mutex
-	warned   map[string]bool
-	draining bool
+	mu     sync.Mutex
+	warned map[string]bool
 }
 
 // New opens the boot directory and the sockets, so that privileges are needed
@@ -173,94 +171,21 @@ func addrOf(l net.Listener) net.Addr {
 // sent may go on for Options.Drain. The error tells why it ended before.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	// Transfers live longer than ctx, but not longer than draining.
-	transfers, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-
-	var running sync.WaitGroup
-	errs := make(chan error, 4)
-	start := func(f func() error) {
-		running.Add(1)
-		go func() {
-			defer running.Done()
-			if err := f(); err != nil {
-				errs <- err
-				stop()
-			}
-		}()
-	}
-	var webs []*http.Server
-	serve := func(l net.Listener, h *http.Server) {
-		webs = append(webs, h)
-		h.ConnState = joined(&running, h.ConnState)
-		start(func() error {
-			if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
-	}
+	g := drain.New(ctx)
 	if s.tftp != nil {
-		start(func() error { return s.tftp.serve(transfers) })
+		s.tftp.serve(g)
 	}
 	if s.web != nil {
-		serve(s.webListen, s.web.server())
+		g.Serve(s.webListen, s.web.server())
 	}
 	if s.adminListen != nil {
-		serve(s.adminListen, s.admin())
+		g.Serve(s.adminListen, s.admin(g))
 	}
-	start(func() error { s.sweep(ctx); return nil })
+	g.Go(func() error { s.sweep(g.Context()); return nil })
 	if s.o.Refresh != nil {
-		start(func() error { s.refresh(ctx); return nil })
+		g.Go(func() error { s.refresh(g.Context()); return nil })
 	}
-	<-ctx.Done()
-	s.drain(cut, webs)
-	running.Wait()
-	close(errs)
-	return <-errs
-}
-
-// joined counts the goroutines of connections as well: Close of net/http does not
-// wait for them, and they use the directory. Serve makes each connection
-// known before it returns, so nothing is added to a group that is waited for.
-func joined(running *sync.WaitGroup, next func(net.Conn, http.ConnState)) func(net.Conn, http.ConnState) {
-	return func(c net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			running.Add(1)
-		}
-		if next != nil {
-			next(c, state)
-		}
-		if state == http.StateClosed {
-			running.Done()
-		}
-	}
-}
-
-// drain ends everything, politely for as long as it may.
-func (s *Server) drain(cut func(), webs []*http.Server) {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
-	limit, cancel := context.WithTimeout(context.Background(), s.o.Drain)
-	defer cancel()
-	var all sync.WaitGroup
-	for _, h := range webs {
-		all.Go(func() {
-			if h.Shutdown(limit) != nil {
-				_ = h.Close()
-			}
-		})
-	}
-	if s.tftp != nil {
-		_ = s.tftp.conn.Close()
-		stopped := context.AfterFunc(limit, cut)
-		s.tftp.wait.Wait()
-		stopped()
-	}
-	all.Wait()
+	return g.Wait(s.o.Drain)
 }
 
 // sweep lets go of generations that nobody needs any more.

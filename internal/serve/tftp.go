@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/drain"
 )
 
 // tftp answers read requests. Each transfer has a socket and a goroutine of its own,
@@ -24,7 +26,6 @@ type tftp struct {
 
 	mu       sync.Mutex
 	sessions map[netip.AddrPort]*session
-	wait     sync.WaitGroup
 }
 
 // session is one transfer, known by the address and port of its client.
@@ -48,9 +49,18 @@ func listenTFTP(addr string) (*net.UDPConn, error) {
 	return conn, nil
 }
 
-// serve takes requests until the socket is closed. transfers is the context of
-// the transfers, which may go on after that.
-func (s *tftp) serve(transfers context.Context) error {
+// serve takes requests until nothing new is to be begun.
+func (s *tftp) serve(g *drain.Group) {
+	g.Go(func() error { return s.requests(g) })
+	g.Go(func() error {
+		<-g.Context().Done()
+		_ = s.conn.Close()
+		return nil
+	})
+}
+
+// requests begins transfers until the socket is closed.
+func (s *tftp) requests(g *drain.Group) error {
 	packet := make([]byte, maxRequest+1)
 	control := make([]byte, 256)
 	for {
@@ -65,12 +75,12 @@ func (s *tftp) serve(transfers context.Context) error {
 			}
 			return err
 		}
-		s.request(transfers, packet[:n], client, destination(control[:c]))
+		s.request(g, packet[:n], client, destination(control[:c]))
 	}
 }
 
 // request begins a transfer. It never waits for a client or a disk.
-func (s *tftp) request(transfers context.Context, packet []byte, client netip.AddrPort, local net.IP) {
+func (s *tftp) request(g *drain.Group, packet []byte, client netip.AddrPort, local net.IP) {
 	r, err := parseRequest(packet)
 	if errors.Is(err, errNoRequest) {
 		return
@@ -96,16 +106,15 @@ func (s *tftp) request(transfers context.Context, packet []byte, client netip.Ad
 		s.refuse(client, local, &errRequest{codeOther, "too many transfers, try again"})
 		return
 	}
-	ctx, cancel := context.WithCancel(transfers)
+	ctx, cancel := context.WithCancel(g.Transfers())
 	now := &session{packet: bytes.Clone(packet), cancel: cancel}
 	s.sessions[client] = now
-	s.wait.Add(1)
-	go func() {
-		defer s.wait.Done()
+	g.Go(func() error {
 		defer s.limits.leave(addr)
 		defer s.forget(client, now)
 		s.transfer(ctx, r, client, local, now)
-	}()
+		return nil
+	})
 }
 
 func (s *tftp) forget(client netip.AddrPort, old *session) {
