@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -171,9 +170,6 @@ func (v *verification) documents(ctx context.Context, o *Options) ([]upstream.Do
 // readDocument reads a small file. what says in messages what it is.
 func readDocument(what, file string) ([]byte, fs.FileInfo, error) {
 	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, &missingError{fmt.Errorf("opening the %s: %w", what, err)}
-	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the %s: %w", what, err)
 	}

@@ -140,13 +140,6 @@ func badOption(hint, format string, a ...any) error {
 	return &optionError{msg: fmt.Sprintf(format, a...), hint: hint}
 }
 
-// missingError is a source that does not exist: exit code 4.
-type missingError struct{ err error }
-
-func (e *missingError) Error() string { return e.err.Error() }
-func (e *missingError) Unwrap() error { return e.err }
-func (e *missingError) ExitCode() int { return 4 }
-
 // refuse says that the sources hold something that cannot go into an image.
 func refuse(rule, path, hint, format string, a ...any) error {
 	r := spec.Refuse(rule, path, format, a...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -50,9 +49,6 @@ func newFinder(dirs []string, fetch bool, note func(Input)) (*finder, error) {
 		abs, err := filepath.Abs(dir)
 		if err == nil {
 			abs, err = filepath.EvalSymlinks(abs)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &missingError{fmt.Errorf("no directory %q", dir)}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("looking at %q: %w", dir, err)

@@ -9,16 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/spec"
 )
 
-func exitCode(err error) int {
-	var c interface{ ExitCode() int }
-	if errors.As(err, &c) {
-		return c.ExitCode()
-	}
-	return 1
-}
+func exitCode(err error) int { return cli.ExitCode(err) }
 
 func hint(err error) string {
 	var h interface{ Hint() string }

@@ -187,11 +187,11 @@ func TestMirrorServeCheck(t *testing.T) {
 		{[]string{"-c", good, "--check", "--crawl", "--json", n.dir}, 0, fmt.Sprintf("{\n  \"blobs\": %d,\n", len(blobs)), ""},
 		{[]string{"-c", dead, "--check", "--crawl", n.dir}, 1, "down", "no mirror is well"},
 		{[]string{"-c", bad, "--check", n.dir}, 2, "", bad + `:3: mirrors[0].weigth: unknown key; did you mean "weight"?`},
-		{[]string{"-c", filepath.Join(dir, "none.yaml"), "--check", n.dir}, 1, "", "none.yaml"},
+		{[]string{"-c", filepath.Join(dir, "none.yaml"), "--check", n.dir}, 4, "", "none.yaml"},
 		{[]string{"-c", good, "--crawl", n.dir}, 2, "", "--crawl goes with"},
 		{[]string{"-c", good, "--print-config", "apache", n.dir}, 2, "", "--print-config is nginx"},
 		{[]string{"-c", good, "--json", n.dir}, 2, "", "--json goes with"},
-		{[]string{"-c", good, dir}, 1, "", "is no mirror"},
+		{[]string{"-c", good, dir}, 4, "", "is no mirror"},
 		{[]string{n.dir}, 2, "", "config"},
 		{[]string{"-c", good}, 2, "", "arg"},
 	} {

@@ -38,9 +38,9 @@ Standard output is a JSON object with the list "images" of objects with "origina
 "relocated", "digest" (null where it is not known, as in a dry run), "changed" and,
 if it failed, "error". For a bundle.json it is the relocation map of CNAB instead:
 new references by those of the bundle. When some images fail the others are copied
-all the same, and the exit code is 1. What is in the destination is not copied
-again, so the same command goes on after an interruption, and brings up to date
-later.`
+all the same, and the exit code is 1, or the one that all failures have in common
+(3 content refused, 4 not found). What is in the destination is not copied again, so
+the same command goes on after an interruption, and brings up to date later.`
 
 const relocateExample = `  # where would they go? nobody is asked
   nbpack relocate --dry-run --prefix mirror.example/netboot registry.example/os/boot:42

@@ -131,7 +131,7 @@ type Entry struct {
 
 // Read reads a file and checks all that can be known without asking a
 // registry. Errors are of type [config.Errors] (exit code 2), with lines, or
-// tell that the file cannot be read, with exit code 4 where there is none.
+// tell that the file cannot be read.
 func Read(file string) (*Catalog, []Entry, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -157,7 +157,6 @@ type absentError struct{ err error }
 
 func (e *absentError) Error() string { return "read the catalogue: " + e.err.Error() }
 func (e *absentError) Unwrap() error { return e.err }
-func (e *absentError) ExitCode() int { return 4 }
 func (e *absentError) Hint() string  { return "name it with -c; docs/catalog.md says what it holds" }
 
 // Parse is Read for bytes. file is the name for messages, name the one of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // The exit codes of both commands. Other packages do not import these: an error
@@ -13,7 +14,7 @@ const (
 	ExitFailed      = 1   // failed
 	ExitUsage       = 2   // the command line is wrong
 	ExitRefused     = 3   // content refused: digest, checksum, format, signature
-	ExitNotFound    = 4   // no such image, tag, file or platform
+	ExitNotFound    = 4   // no such image, tag, file, directory or platform
 	ExitLocked      = 75  // another run holds the lock
 	ExitInterrupted = 130 // stopped by a signal
 )
@@ -52,7 +53,8 @@ func WithHint(err error, hint string) error {
 
 // ExitCode tells with which code a command ends that failed with err: 0 for nil,
 // what the first error of the chain with an ExitCode method says, 130 for a
-// cancelled context, else 1.
+// cancelled context, 4 for a file or directory that does not exist, else 1. That a
+// file is missing has one code here, whichever flag or argument names it.
 func ExitCode(err error) int {
 	var coder interface{ ExitCode() int }
 	switch {
@@ -62,6 +64,8 @@ func ExitCode(err error) int {
 		return coder.ExitCode()
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
+	case errors.Is(err, fs.ErrNotExist):
+		return ExitNotFound
 	default:
 		return ExitFailed
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,9 @@ func TestRun(t *testing.T) {
 		{"joined", "do x", errors.Join(plain, coded{4, ""}), 4, "prog: error: broken; no \"\\x1b[31m\" here\n"},
 		{"usage", "do x", Usage("both %d", 2), 2, "prog: error: both 2\n"},
 		{"hint", "do x", WithHint(plain, "mend it"), 1, "prog: error: broken\nprog: hint: mend it\n"},
+		{"no such file", "do x", fmt.Errorf("reading: %w", &fs.PathError{Op: "open", Path: "f", Err: fs.ErrNotExist}), 4,
+			"prog: error: reading: open f: file does not exist\n"},
+		{"no such file, refused", "do x", errors.Join(fs.ErrNotExist, coded{3, ""}), 3, "prog: error: file does not exist; no \"\\x1b[31m\" here\n"},
 		{"unknown flag", "do --nosuch x", nil, 2, "prog: error: unknown flag: --nosuch\nprog: hint: see prog do --help\n"},
 		{"argument count", "do", nil, 2, "prog: error: accepts 1 arg(s), received 0\nprog: hint: see prog do --help\n"},
 		{"bad value", "do --tls-verify=maybe x", nil, 2,

@@ -37,9 +37,9 @@ func openTree(dir string) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the mirror: %w", err)
 	}
-	if st, err := root.Stat(mirrortree.V2); err != nil || !st.IsDir() {
+	if _, err := root.Stat(mirrortree.V2 + "/"); err != nil {
 		_ = root.Close()
-		return nil, fmt.Errorf("%q is no mirror: it has no directory %q; nbextract mirror makes one", dir, mirrortree.V2)
+		return nil, fmt.Errorf("%q is no mirror, which nbextract mirror makes: %w", dir, err)
 	}
 	return &tree{root: root}, nil
 }

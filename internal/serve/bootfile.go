@@ -115,7 +115,7 @@ func bootfiles(o DHCPOptions) ([]bootfile, error) {
 		files = append(files, b)
 	}
 	if len(files) == 0 {
-		return nil, &hinted{fmt.Errorf("no tree in %q has an entrypoint", o.Dir), "nbextract status -d DIR lists the trees"}
+		return nil, &noTree{hinted{fmt.Errorf("no tree in %q has an entrypoint", o.Dir), "nbextract status -d DIR lists the trees"}}
 	}
 	return files, nil
 }
@@ -212,3 +212,9 @@ func (e *hinted) Unwrap() error { return e.error }
 
 // Hint gives the advice.
 func (e *hinted) Hint() string { return e.advice }
+
+// noTree says that there is nothing to boot.
+type noTree struct{ hinted }
+
+// ExitCode is 4: not found.
+func (*noTree) ExitCode() int { return 4 }

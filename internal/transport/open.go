@@ -60,6 +60,11 @@ func NewClient(o Options) (*Client, error) {
 	} else if _, err := os.Stat(o.AuthFile); err != nil {
 		return nil, fmt.Errorf("read credentials: %w", err)
 	}
+	if o.CertDir != "" {
+		if _, err := os.Stat(o.CertDir); err != nil {
+			return nil, fmt.Errorf("read certificates: %w", err)
+		}
+	}
 	if o.StallTimeout == 0 {
 		o.StallTimeout = defaultStall
 	}

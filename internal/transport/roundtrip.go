@@ -191,8 +191,7 @@ func (c *Client) transportFor(k transportKey) (*http.Transport, error) {
 // exists counts.
 func (c *Client) certDir(hostPort string) (string, error) {
 	if c.o.CertDir != "" {
-		_, err := os.Stat(c.o.CertDir)
-		return c.o.CertDir, err
+		return c.o.CertDir, nil
 	}
 	var bases []string
 	if conf, err := os.UserConfigDir(); err == nil {

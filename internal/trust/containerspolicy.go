@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -29,7 +30,8 @@ type ContainersPolicy struct {
 }
 
 // OpenContainersPolicy reads a policy.json; "system" is the one that podman would
-// use. The error is one of usage if it does not make sense.
+// use. The error is one of usage if it does not make sense, and fs.ErrNotExist if there
+// is none.
 func OpenContainersPolicy(file string) (*ContainersPolicy, error) {
 	var policy *signature.Policy
 	var err error
@@ -40,6 +42,9 @@ func OpenContainersPolicy(file string) (*ContainersPolicy, error) {
 	}
 	if err == nil && policy == nil {
 		err = errors.New("there is none")
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the signature policy: %w", err)
 	}
 	if err != nil {
 		return nil, badPolicy("%q: %w", file, err)

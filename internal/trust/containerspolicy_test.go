@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -169,5 +170,21 @@ func TestContainersPolicy(t *testing.T) {
 		if _, err := OpenContainersPolicy(write("bad.json", bad)); err == nil {
 			t.Errorf("%q is a policy", bad)
 		}
+	}
+}
+
+// TestNoContainersPolicy: a file that does not exist is another mistake than one that
+// makes no sense.
+func TestNoContainersPolicy(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "policy.json")
+	var usage interface{ ExitCode() int }
+	if _, err := OpenContainersPolicy(absent); !errors.Is(err, fs.ErrNotExist) || errors.As(err, &usage) || !strings.Contains(err.Error(), absent) {
+		t.Error(err)
+	}
+	if err := os.WriteFile(absent, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenContainersPolicy(absent); !errors.As(err, &usage) || usage.ExitCode() != 2 {
+		t.Error(err)
 	}
 }

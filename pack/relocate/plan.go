@@ -128,6 +128,22 @@ func (p *Plan) Map() *Map {
 type FailedError struct {
 	Failed, All int
 	First       error // of one of them
+
+	code int
+}
+
+// add counts one more failure.
+func (e *FailedError) add(err error) {
+	code := 1
+	var coder interface{ ExitCode() int }
+	if errors.As(err, &coder) {
+		code = coder.ExitCode()
+	}
+	if e.Failed++; e.Failed == 1 {
+		e.First, e.code = err, code
+	} else if code != e.code {
+		e.code = 1
+	}
 }
 
 // Error counts the images.
@@ -138,8 +154,8 @@ func (e *FailedError) Error() string {
 	return fmt.Sprintf("%d of %d images were not relocated, one of them because: %v", e.Failed, e.All, e.First)
 }
 
-// ExitCode is 1, whatever the reasons are.
-func (e *FailedError) ExitCode() int { return 1 }
+// ExitCode is that of the failures if they all ask for the same, else 1.
+func (e *FailedError) ExitCode() int { return e.code }
 
 // Hint gives the advice of the first error, where it has any.
 func (e *FailedError) Hint() string {

@@ -2,11 +2,16 @@ package relocate
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 )
 
 var testDigests = []digest.Digest{digest.FromString("one"), digest.FromString("two")}
@@ -136,6 +141,31 @@ func TestPlanCollisions(t *testing.T) {
 }
 
 // TestDryMap: what a dry run prints.
+// TestFailedCode: the exit code of several failures is the one that they share.
+func TestFailedCode(t *testing.T) {
+	absent, refused, broken := &transport.NotFoundError{Ref: "a"}, spec.Refuse(spec.RuleDigest, "", "other"), errors.New("broken")
+	for _, tt := range []struct {
+		errs []error
+		code int
+	}{
+		{[]error{absent}, 4},
+		{[]error{fmt.Errorf("copy: %w", refused), refused}, 3},
+		{[]error{broken}, 1},
+		{[]error{absent, refused, absent}, 1},
+		{[]error{absent, broken}, 1},
+		{[]error{broken, absent}, 1},
+		{[]error{refused, absent, absent}, 1},
+	} {
+		e := &FailedError{}
+		for _, err := range tt.errs {
+			e.add(err)
+		}
+		if e.ExitCode() != tt.code || e.Failed != len(tt.errs) || e.First != tt.errs[0] {
+			t.Errorf("%v: exit code %d, %d failed, first %v", tt.errs, e.ExitCode(), e.Failed, e.First)
+		}
+	}
+}
+
 func TestDryMap(t *testing.T) {
 	images, err := ParseImages([]string{"ubuntu", "r.example/a@" + testDigests[0].String()})
 	if err != nil {

@@ -69,8 +69,7 @@ func (p *Plan) failed(ctx context.Context) error {
 	e := &FailedError{All: len(p.items)}
 	for _, it := range p.items {
 		if it.job.err != nil {
-			e.Failed++
-			e.First = cmp.Or(e.First, it.job.err)
+			e.add(it.job.err)
 		}
 	}
 	switch {
