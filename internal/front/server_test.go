@@ -2,14 +2,17 @@ package front
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -86,20 +89,14 @@ func TestAdmin(t *testing.T) {
 
 // TestTLS: certificates that are renewed are used without a restart.
 func TestTLS(t *testing.T) {
-	first, second := httptest.NewTLSServer(nil), httptest.NewTLSServer(nil)
-	defer first.Close()
-	defer second.Close()
+	first, second := newPair(t), newPair(t)
 	tt := newTree(t)
 	tt.image("netboot", "v1", noise(1, 100))
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
-	use := func(s *httptest.Server, when time.Time) {
+	use := func(p pair, when time.Time) {
 		t.Helper()
-		k, err := x509.MarshalPKCS8PrivateKey(s.TLS.Certificates[0].PrivateKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: s.Certificate().Raw}, key: {Type: "PRIVATE KEY", Bytes: k}} {
+		for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: p.cert.Raw}, key: {Type: "PRIVATE KEY", Bytes: p.key}} {
 			if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +108,7 @@ func TestTLS(t *testing.T) {
 	use(first, time.Unix(1e9, 0))
 	s, _ := startServer(t, tt, fmt.Sprintf("listen: 127.0.0.1:0\ntls-cert: %s\ntls-key: %s\nmirrors: [{url: \"http://127.0.0.1:1\"}]\n", cert, key), time.Second)
 	for i, h2 := range []bool{false, true} {
-		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool(first), ServerName: "example.com"}, ForceAttemptHTTP2: h2, DisableKeepAlives: true}}
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: first.pool(), ServerName: "example.com"}, ForceAttemptHTTP2: h2, DisableKeepAlives: true}}
 		resp, err := c.Get("https://" + s.Addr().String() + "/v2/netboot/manifests/v1")
 		if err != nil {
 			t.Fatal(err)
@@ -122,14 +119,24 @@ func TestTLS(t *testing.T) {
 		}
 		c.CloseIdleConnections()
 	}
+	dial := func(p pair) error {
+		conn, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{RootCAs: p.pool(), ServerName: "example.com"})
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+	if dial(second) == nil {
+		t.Error("a certificate is trusted that is another one")
+	}
 	use(second, time.Unix(2e9, 0))
-	if _, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{RootCAs: pool(second), ServerName: "example.com"}); err != nil {
+	if err := dial(second); err != nil {
 		t.Errorf("the new certificate: %v", err)
 	}
 	if err := os.WriteFile(cert, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{RootCAs: pool(second), ServerName: "example.com"}); err != nil {
+	if err := dial(second); err != nil {
 		t.Errorf("a file that is no certificate: %v", err)
 	}
 	if _, err := New(Options{Dir: tt.dir, Config: parse(t, fmt.Sprintf("listen: 127.0.0.1:0\ntls-cert: %s\ntls-key: %s\nmirrors: [{url: \"http://127.0.0.1:1\"}]\n", cert, key))}); err == nil {
@@ -137,10 +144,39 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-func pool(s *httptest.Server) *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(s.Certificate())
+// pair is a certificate of its own authority, with its key as PKCS #8.
+type pair struct {
+	cert *x509.Certificate
+	key  []byte
+}
+
+func newPair(t *testing.T) pair {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"example.com"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}, &x509.Certificate{}, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pair{}
+	if p.cert, err = x509.ParseCertificate(raw); err != nil {
+		t.Fatal(err)
+	}
+	if p.key, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+		t.Fatal(err)
+	}
 	return p
+}
+
+func (p pair) pool() *x509.CertPool {
+	all := x509.NewCertPool()
+	all.AddCert(p.cert)
+	return all
 }
 
 // TestDrain: what is being sent when the front is to end goes on, and nothing for
