@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"net/netip"
 	"slices"
 	"testing"
@@ -9,10 +8,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 )
-
-func newContext(t testing.TB) (context.Context, context.CancelFunc) {
-	return context.WithCancel(t.Context())
-}
 
 func upMirrors(t testing.TB, text string, has ...digest.Digest) []*mirror {
 	var all []*mirror

@@ -189,7 +189,7 @@ func (c *crawler) look(ctx context.Context, m *mirror, blobs []blob) (err error)
 	if c.counted != nil {
 		defer func() { c.counted(m, outcomeOf(err)) }()
 	}
-	has, err := c.sweep(ctx, m, blobs)
+	has, lacks, err := c.sweep(ctx, m, blobs)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (c *crawler) look(ctx context.Context, m *mirror, blobs []blob) (err error)
 	if err := c.sample(ctx, m, blobs, has); err != nil {
 		return err
 	}
-	return c.stale(m, blobs, has)
+	return c.stale(m, lacks, len(blobs))
 }
 
 func outcomeOf(err error) string {
@@ -218,12 +218,14 @@ func outcomeOf(err error) string {
 	return stateDown
 }
 
-// sweep finds out which blobs a mirror has.
-func (c *crawler) sweep(ctx context.Context, m *mirror, blobs []blob) (map[digest.Digest]bool, error) {
+// sweep finds out which blobs a mirror has, and which it says that it lacks: of some
+// nothing may be known, if it did not answer.
+func (c *crawler) sweep(ctx context.Context, m *mirror, blobs []blob) (has map[digest.Digest]bool, lacks []blob, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
-	has, failures, answers := map[digest.Digest]bool{}, 0, 0
+	has = map[digest.Digest]bool{}
+	failures, answers := 0, 0
 	var last error
 	work := make(chan blob)
 	var all sync.WaitGroup
@@ -234,6 +236,8 @@ func (c *crawler) sweep(ctx context.Context, m *mirror, blobs []blob) (map[diges
 				mu.Lock()
 				if there {
 					has[b.digest] = true
+				} else if err == nil {
+					lacks = append(lacks, b)
 				}
 				if err == nil {
 					failures, answers = 0, answers+1
@@ -253,24 +257,25 @@ func (c *crawler) sweep(ctx context.Context, m *mirror, blobs []blob) (map[diges
 	close(work)
 	all.Wait()
 	if err := context.Cause(ctx); err != nil || answers > 0 {
-		return has, err
+		return has, lacks, err
 	}
-	return has, last
+	return has, lacks, last
 }
 
-// stale tells whether a mirror lacks what the tree has had for too long.
-func (c *crawler) stale(m *mirror, blobs []blob, has map[digest.Digest]bool) error {
-	lacks, oldest := 0, time.Duration(0)
-	for _, b := range blobs {
-		if age := c.now().Sub(b.since); !has[b.digest] && age > time.Duration(c.o.Lag) {
-			lacks++
+// stale tells whether a mirror lacks what the tree, of so many blobs, has had for too
+// long.
+func (c *crawler) stale(m *mirror, lacks []blob, all int) error {
+	late, oldest := 0, time.Duration(0)
+	for _, b := range lacks {
+		if age := c.now().Sub(b.since); age > time.Duration(c.o.Lag) {
+			late++
 			oldest = max(oldest, age)
 		}
 	}
-	if m.Partial || lacks == 0 {
+	if m.Partial || late == 0 {
 		return nil
 	}
-	return &fault{stateStale, fmt.Sprintf("it lacks %d of %d blobs, one for %s", lacks, len(blobs), oldest.Round(time.Minute))}
+	return &fault{stateStale, fmt.Sprintf("it lacks %d of %d blobs, one for %s", late, all, oldest.Round(time.Minute))}
 }
 
 // anyRepository stands in the URLs of a crawler: in a tree each repository reaches

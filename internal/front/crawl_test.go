@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"os"
@@ -110,6 +111,49 @@ func TestCrawlOwnDamage(t *testing.T) {
 	}
 }
 
+// TestCrawlUnanswered: a mirror that has no answer for one blob does not say that it
+// lacks it.
+func TestCrawlUnanswered(t *testing.T) {
+	tt := newTree(t)
+	_, layers := tt.image("netboot", "v1", noise(1, 5000))
+	d := layers[0].Digest
+	old := time.Now().Add(-48 * time.Hour)
+	if err := os.Chtimes(filepath.Join(tt.dir, mirrortree.Blob(d)), old, old); err != nil {
+		t.Fatal(err)
+	}
+	web := newFileMirror(t, tt.copyOf())
+	for code, want := range map[int]string{http.StatusServiceUnavailable: stateUp, http.StatusNotFound: stateStale} {
+		web.set(func(w http.ResponseWriter, r *http.Request) bool {
+			if filepath.Base(r.URL.Path) != d.Encoded() {
+				return false
+			}
+			w.WriteHeader(code)
+			return true
+		})
+		c, mirrors, _ := newTestCrawler(t, tt, 100, web.URL)
+		c.visit(t.Context(), mirrors[0])
+		wantState(t, http.StatusText(code), mirrors[0], want)
+		if mirrors[0].has[d] {
+			t.Errorf("%d: clients are sent there", code)
+		}
+	}
+}
+
+// TestProvedEnds: who stops while the tree's own copy is read does not call it damaged.
+func TestProvedEnds(t *testing.T) {
+	tt := newTree(t)
+	d := tt.blob(noise(1, 5000)).Digest
+	c, _, _ := newTestCrawler(t, tt, 1, "http://192.0.2.1")
+	if right, err := c.proved(t.Context(), d); err != nil || !right {
+		t.Errorf("%v, %v", right, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.proved(ctx, d); err == nil {
+		t.Error("it goes on")
+	}
+}
+
 // TestCompare: all ways to give a blob in another way.
 func TestCompare(t *testing.T) {
 	content := noise(4, 3<<20)
@@ -186,7 +230,7 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("%d doubts", len(c.doubts.queue))
 	}
 	done := make(chan struct{})
-	ctx, cancel := newContext(t)
+	ctx, cancel := context.WithCancel(t.Context())
 	go func() { c.clear(ctx); close(done) }()
 	<-changed
 	cancel()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -210,10 +209,6 @@ func sameBytes(t testing.TB, what string, got, want []byte) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s: %d bytes instead of %d, or other ones", what, len(got), len(want))
 	}
-}
-
-func contains(list []string, part string) bool {
-	return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(s, part) })
 }
 
 func answerTo(h http.Handler, r *http.Request) *httptest.ResponseRecorder {

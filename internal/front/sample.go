@@ -63,18 +63,22 @@ func (c *crawler) prove(ctx context.Context, m *mirror, b blob, whole bool) erro
 		length = b.size
 		limit += time.Duration(b.size/slowest) * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	same, err := c.compare(ctx, m, b, length)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	same, err := c.compare(limited, m, b, length)
+	if errors.Is(limited.Err(), context.DeadlineExceeded) {
 		return &fault{stateSlow, fmt.Sprintf("%d bytes of %s take longer than %s", length, b.digest, limit)}
 	}
 	if err != nil {
 		return err
 	}
-	if !same && !c.proved(b.digest) {
-		c.warn("blob %s in the tree does not have its digest; nbextract mirror --checksum fetches it again", b.digest)
-		return nil
+	if !same {
+		if right, err := c.proved(ctx, b.digest); err != nil {
+			return err
+		} else if !right {
+			c.warn("blob %s in the tree does not have its digest; nbextract mirror --checksum fetches it again", b.digest)
+			return nil
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,16 +156,18 @@ func equal(got, want io.Reader, toEnd bool) (bool, error) {
 	}
 }
 
-// proved tells whether the tree's own copy is right.
-func (c *crawler) proved(d digest.Digest) bool {
+// proved tells whether the tree's own copy is right. The only error is that of a
+// context that ended.
+func (c *crawler) proved(ctx context.Context, d digest.Digest) (bool, error) {
 	f, _, err := c.tree.open(mirrortree.Blob(d))
 	if err != nil {
-		return errors.Is(err, os.ErrNotExist)
+		return errors.Is(err, os.ErrNotExist), nil
 	}
 	defer f.Close()
+	defer context.AfterFunc(ctx, func() { _ = f.Close() })()
 	v := d.Verifier()
 	_, err = io.Copy(v, f)
-	return err == nil && v.Verified()
+	return err == nil && v.Verified(), ctx.Err()
 }
 
 func (m *mirror) isWrong(d digest.Digest) bool {
