@@ -72,18 +72,21 @@ func (s *session) mirrorEndpoint(m Mirror, d digest.Digest) *endpoint {
 func (s *session) measure(ctx context.Context, mirrors []Mirror, d digest.Digest) {
 	s.c.measuring.Lock() // one of many downloads does it for all
 	defer s.c.measuring.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, measureTime)
+	limited, cancel := context.WithTimeout(ctx, measureTime)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, m := range s.c.health.unmeasured(mirrors) {
 		all.Go(func() {
 			e := s.mirrorEndpoint(m, d)
-			req, err := e.request(ctx, http.MethodHead, "")
+			req, err := e.request(limited, http.MethodHead, "")
 			if err != nil {
 				return
 			}
 			began := time.Now()
 			resp, err := e.Do(req)
+			if ctx.Err() != nil {
+				return // it was not the mirror that ended this
+			}
 			if err != nil {
 				s.c.logf("mirror %q: %v", e.mirror, err)
 				s.c.health.failed(e.mirror)

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -251,6 +252,24 @@ func TestBlobMirrorsNearest(t *testing.T) {
 	}
 }
 
+// TestMeasureInterrupted: a run that ends while it measures knows nothing of a mirror.
+func TestMeasureInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	silent := newMirror(t, func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	})
+	other := newMirror(t, status(404))
+	home, im := blobFake(t, []byte("x"), status(404))
+	c := testClient(t, insecure(Options{PreferHTTP: yes, BlobMirrors: []string{silent.URL, other.URL}, NearestMirror: true}))
+	if _, err := openSource(t, c, home.host()+"/r:v1").Blob(ctx, im.m.Layers[0]); err == nil {
+		t.Fatal("it goes on")
+	}
+	if len(silent.requests()) != 1 || !c.health.usable(silent.URL) || !c.health.usable(other.URL) {
+		t.Errorf("%q; %+v", silent.requests(), c.health.states)
+	}
+}
+
 func TestNearest(t *testing.T) {
 	h := NewMirrorHealth(nil)
 	var all []Mirror
@@ -268,6 +287,10 @@ func TestNearest(t *testing.T) {
 	}
 	if got := h.unmeasured(all); len(got) != 1 || got[0] != all[1] {
 		t.Errorf("not measured: %v", got)
+	}
+	h.failed(all[1].String())
+	if got := h.unmeasured(all); len(got) != 0 {
+		t.Errorf("measured while it rests: %v", got)
 	}
 	got := slices.Clone(all)
 	h.nearest(got)
@@ -308,6 +331,10 @@ func TestMirrorHealth(t *testing.T) {
 	later.now = h.now
 	if !later.lied("m", "") {
 		t.Error("a later run asks it")
+	}
+	later.answered("m", time.Second)
+	if !later.lied("m", "") {
+		t.Error("it is asked again because it answers")
 	}
 	now = now.Add(wrongRest)
 	if later.lied("m", "") || !h.lied("m", "") {

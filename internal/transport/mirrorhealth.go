@@ -76,8 +76,11 @@ func (h *MirrorHealth) States() (states map[string]MirrorState, changed bool) {
 func (h *MirrorHealth) usable(name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s, now := h.states[name], h.now()
-	return !now.Before(s.Rest) || s.Rest.Sub(now) > maxMirrorRest
+	return !h.states[name].rests(h.now())
+}
+
+func (s MirrorState) rests(now time.Time) bool {
+	return now.Before(s.Rest) && s.Rest.Sub(now) <= maxMirrorRest
 }
 
 // lied tells whether a mirror is not to be asked for a blob, because of what it gave
@@ -130,10 +133,10 @@ func (h *MirrorHealth) change(name string, f func(s *MirrorState, now time.Time)
 }
 
 // answered notes that a mirror had what it was asked for, and how long its first
-// byte took.
+// byte took. Whether it is right nobody knows yet.
 func (h *MirrorHealth) answered(name string, took time.Duration) {
 	h.change(name, func(s *MirrorState, now time.Time) {
-		s.Failures, s.Rest, s.Wrong = 0, time.Time{}, time.Time{}
+		s.Failures, s.Rest = 0, time.Time{}
 		if s.Latency > 0 && took > 0 {
 			took = (3*s.Latency + took) / 4
 		}
@@ -161,13 +164,14 @@ func (h *MirrorHealth) wrong(name string) bool {
 	return !known
 }
 
-// unmeasured picks the mirrors whose latency is not known, or was long ago.
+// unmeasured picks the mirrors whose latency is not known, or was long ago. One that
+// is left alone is not measured either.
 func (h *MirrorHealth) unmeasured(mirrors []Mirror) []Mirror {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(mirrors), func(m Mirror) bool {
-		s := h.states[m.String()]
-		return s.Latency > 0 && h.now().Sub(s.Measured).Abs() < measureAgain
+		s, now := h.states[m.String()], h.now()
+		return s.rests(now) || s.Latency > 0 && now.Sub(s.Measured).Abs() < measureAgain
 	})
 }
 

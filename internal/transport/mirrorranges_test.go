@@ -61,9 +61,13 @@ func TestBlobMirrorsRanges(t *testing.T) {
 				m := newMirror(t, h)
 				o.BlobMirrors, mirrors = append(o.BlobMirrors, m.URL+"/blobs/"), append(mirrors, m)
 			}
-			src := openSource(t, testClient(t, o), home.host()+"/r:v1")
+			c := testClient(t, o)
+			src := openSource(t, c, home.host()+"/r:v1")
 			if err := wantParts(t, src, im, content); err != nil {
 				t.Fatal(err)
+			}
+			if tt.name == "has it" && c.health.states[mirrors[0].URL+"/blobs"].Latency <= 0 {
+				t.Errorf("a mirror that answers is not noted: %+v", c.health.states)
 			}
 			for i, m := range mirrors {
 				if got := m.requests(); len(got) != tt.counts[i] {

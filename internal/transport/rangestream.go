@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -227,12 +228,16 @@ func (s *rangeStream) connectTo(e *endpoint) error {
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("Range", rangeHeader(asked))
 	s.r.s.c.doubt(e, s.d.Digest, req)
+	began := time.Now()
 	resp, err := e.Do(req)
 	if err != nil {
 		return mayBeOfSeveral(err, asked)
 	}
+	took := time.Since(began)
 	if s.body, err = s.begin(e, resp, asked); err != nil {
 		_ = resp.Body.Close() // not read: it may be the whole blob
+	} else if e.fixed != nil {
+		s.r.s.c.health.answered(e.mirror, took)
 	}
 	return err
 }
