@@ -64,7 +64,7 @@ const bundleForms = "a bundle is written oci:DIR or oci-archive:FILE"
 func ParseBundle(name string) (Reference, error) {
 	ref, err := ParseReference(name)
 	if err != nil || ref.Transport != OCI && ref.Transport != OCIArchive {
-		return ref, badRef(bundleForms, "%q is no bundle", name)
+		return ref, badRef(bundleForms, "%q is no bundle", withoutUser(name))
 	}
 	return ref, checkBundlePlace(ref)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,6 +43,19 @@ func TestBundleNames(t *testing.T) {
 		}
 		if err == nil && (BundleName(ref) != name || ref.Transport != Docker) {
 			t.Errorf("%q became %+v", name, ref)
+		}
+	}
+}
+
+// TestParseBundle: what a bundle is not is named, but no password in it.
+func TestParseBundle(t *testing.T) {
+	for name, want := range map[string]string{
+		"oci:d": "", "oci-archive:f": "", "oci:d:v": "is one image", "dir:d": "is no bundle", "registry.example/a:v": "is no bundle",
+		"docker://me:secret@registry.example/a:v": `"docker://…@registry.example/a:v" is no bundle`,
+	} {
+		_, err := ParseBundle(name)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }
@@ -204,6 +218,23 @@ func TestBundleTarget(t *testing.T) {
 				t.Error("it does not know what it has")
 			}
 			_ = b.Close()
+		}
+	}
+}
+
+// TestReplaceArchiveFails: nothing is left of an archive that has no place.
+func TestReplaceArchiveFails(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "mine")
+	write(t, filepath.Join(mkdir(t, dir, "full"), "x"), "mine")
+	open := func(string) (io.ReadCloser, int64, error) { return io.NopCloser(strings.NewReader("x")), 1, nil }
+	for _, dst := range []string{"full", "file/archive"} {
+		tmp := filepath.Join(dir, "tmp")
+		if err := ReplaceArchive(t.Context(), filepath.Join(dir, dst), tmp, []string{"x"}, open); err == nil {
+			t.Errorf("%s was replaced", dst)
+		}
+		if _, err := os.Lstat(tmp); !isNotExist(err) {
+			t.Errorf("%s: the temporary file: %v", dst, err)
 		}
 	}
 }

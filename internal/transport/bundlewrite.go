@@ -48,6 +48,13 @@ func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open A
 	if err := writeArchive(ctx, tmp, names, open); err != nil {
 		return errors.Join(fmt.Errorf("write archive: %w", err), removeIfThere(tmp))
 	}
+	if err := moveIntoPlace(tmp, dst); err != nil {
+		return errors.Join(err, removeIfThere(tmp))
+	}
+	return syncDir(filepath.Dir(dst))
+}
+
+func moveIntoPlace(tmp, dst string) error {
 	undo, err := makeParents(dst)
 	if err != nil {
 		return err
@@ -56,7 +63,7 @@ func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open A
 		undo()
 		return fmt.Errorf("move the archive into place: %w", err)
 	}
-	return syncDir(filepath.Dir(dst))
+	return nil
 }
 
 func removeIfThere(name string) error {
