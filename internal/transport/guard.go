@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -114,12 +113,4 @@ func dial(k transportKey) func(ctx context.Context, network, addr string) (net.C
 		}
 		return guarded.DialContext(ctx, network, addr)
 	}
-}
-
-// guardHop applies the guard of a request to one hop of it.
-func guardHop(req *http.Request) error {
-	if g := attemptOf(req.Context()).guard; g != nil {
-		return g.admits(req.URL)
-	}
-	return nil
 }

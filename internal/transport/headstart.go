@@ -240,19 +240,22 @@ func (s *Stage) headStart(ctx context.Context, name string) *headStart {
 
 // add remembers the head start of a blob, if it had one.
 func (a *headStarts) add(d digest.Digest, h *headStart) {
+	if h != nil && !a.keep(d, h) {
+		h.abandon() // the same blob twice; it asks the registry, so without the lock
+	}
+}
+
+func (a *headStarts) keep(d digest.Digest, h *headStart) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if h == nil {
-		return
-	}
 	if a.all[d] != nil {
-		h.abandon() // the same blob twice
-		return
+		return false
 	}
 	if a.all == nil {
 		a.all = map[digest.Digest]*headStart{}
 	}
 	a.all[d] = h
+	return true
 }
 
 // of gives the head start of a blob; nil if it had none.

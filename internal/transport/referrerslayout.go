@@ -39,15 +39,7 @@ func AttachmentTag(subject digest.Digest, suffix string) string {
 // own words; false if it does not refer to subject.
 func ReferrerOf(subject digest.Digest, mediaType string, body []byte) (ocispec.Descriptor, bool, error) {
 	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}
-	if spec.IsIndex(mediaType) {
-		index, err := spec.ParseIndex(mediaType, body)
-		if err != nil || index.Subject == nil || index.Subject.Digest != subject {
-			return d, false, err
-		}
-		d.ArtifactType, d.Annotations = index.ArtifactType, index.Annotations
-		return d, true, nil
-	}
-	m, err := spec.ParseManifest(mediaType, body)
+	m, err := asReferrer(mediaType, body)
 	if err != nil || m.Subject == nil || m.Subject.Digest != subject {
 		return d, false, err
 	}

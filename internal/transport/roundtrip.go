@@ -68,9 +68,6 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return refuse("stopped after %d redirects", maxRedirects)
 	}
-	if err := guardHop(req); err != nil {
-		return err
-	}
 	if req.URL.Scheme != "https" && !(req.URL.Scheme == "http" && (a.insecure || via[0].URL.Scheme == "http")) {
 		return refuse("refused a redirect from %s to %q", via[0].URL.Scheme, req.URL.Scheme+"://"+req.URL.Host)
 	}
