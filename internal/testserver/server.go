@@ -1,5 +1,5 @@
-// Package testserver runs the real servers that tests work against: Debian's
-// docker-registry and nginx, on 127.0.0.1 and free ports, until the test ends.
+// Package testserver runs the real servers that tests work against, docker-registry,
+// nginx, Apache and Caddy, on 127.0.0.1 and free ports, until the test ends.
 package testserver
 
 import (
