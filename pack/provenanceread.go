@@ -15,6 +15,7 @@ import (
 	"github.com/nbpack/nbpack/internal/archive"
 	"github.com/nbpack/nbpack/internal/source"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/trust"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -38,7 +39,8 @@ type Referrer struct {
 	SBOM       *SBOM      `json:"-"`
 }
 
-// maxDocuments bounds how many bytes of documents are read for one manifest.
+// maxDocuments bounds how many bytes of documents are read for one manifest; of how many
+// documents is bounded as the number of signatures is.
 const maxDocuments = 128 << 20
 
 // Referrers lists what refers to a manifest, with the statements and the lists of
@@ -48,20 +50,29 @@ func Referrers(ctx context.Context, src transport.Source, subject digest.Digest)
 	if err != nil {
 		return nil, err
 	}
-	return referrers(ctx, reader, subject, "")
+	return referrers(ctx, reader, subject, "", "")
 }
 
-func referrers(ctx context.Context, src transport.AttachmentSource, subject digest.Digest, artifactType string) ([]Referrer, error) {
+// referrers lists those of an artifact type, or the one that has a digest; either may
+// be empty.
+func referrers(ctx context.Context, src transport.AttachmentSource, subject digest.Digest, artifactType string, which digest.Digest) ([]Referrer, error) {
 	found, err := src.Referrers(ctx, subject, artifactType)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(found, func(a, b ocispec.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
-	room := maxDocuments
+	room, reads := maxDocuments, 0
 	var list []Referrer
 	for _, d := range found {
+		if which != "" && d.Digest != which {
+			continue
+		}
 		r := Referrer{Digest: d.Digest, ArtifactType: d.ArtifactType, Annotations: d.Annotations}
-		if r.ArtifactType == MediaTypeStatement || r.ArtifactType == MediaTypeSBOM {
+		switch described := r.ArtifactType == MediaTypeStatement || r.ArtifactType == MediaTypeSBOM; {
+		case described && reads == trust.MaxAttachments:
+			r.Problem = fmt.Sprintf("it is not read, as %d others were", reads)
+		case described:
+			reads++
 			if err := r.read(ctx, src, d, subject, &room); err != nil {
 				if ctx.Err() != nil {
 					return nil, err

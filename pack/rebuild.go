@@ -121,7 +121,7 @@ func chooseProvenance(ctx context.Context, src transport.Source, subject, which 
 	if err != nil {
 		return nil, err
 	}
-	list, err := referrers(ctx, reader, subject, MediaTypeStatement)
+	list, err := referrers(ctx, reader, subject, MediaTypeStatement, which)
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +130,6 @@ func chooseProvenance(ctx context.Context, src transport.Source, subject, which 
 	var failed error
 	for i := range list {
 		r := &list[i]
-		if which != "" && r.Digest != which {
-			continue
-		}
 		if r.Provenance == nil {
 			failed = r.why(subject)
 			continue

@@ -3,16 +3,20 @@ package pack
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/trust"
 	"github.com/nbpack/nbpack/spec"
+	"github.com/opencontainers/go-digest"
 )
 
 // attachTo builds into a new layout and attaches everything. It gives the
@@ -289,8 +293,19 @@ func TestDescribeChangesNothing(t *testing.T) {
 func TestRebuildPromisesNothing(t *testing.T) {
 	dir := t.TempDir()
 	ref, s, _ := attachTo(t, amd64(writeFile(t, filepath.Join(dir, "a.tar"), tarTree(t, writeTree(t, t.TempDir(), bootTree()...)))))
-	client := newClient(t)
-	repo, err := client.Repository(t.Context(), ref)
+	s.Predicate.BuildDefinition.ResolvedDependencies[0].Digest = nil
+	d := attachStatements(t, ref, s)[0]
+	_, err := rebuildFrom(t, ref, RebuildOptions{SourceDirs: []string{dir}, Provenance: d})
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) || refusal.Rule != ruleProvenance {
+		t.Error(err)
+	}
+}
+
+// attachStatements attaches more statements to what a layout has.
+func attachStatements(t *testing.T, ref transport.Reference, list ...*Statement) (digests []digest.Digest) {
+	t.Helper()
+	repo, err := newClient(t).Repository(t.Context(), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,17 +314,56 @@ func TestRebuildPromisesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Predicate.BuildDefinition.ResolvedDependencies[0].Digest = nil
-	a, err := newReferrer(subject, MediaTypeStatement, provenanceType, s)
+	for _, s := range list {
+		a, err := newReferrer(subject, MediaTypeStatement, provenanceType, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := repo.PutReferrer(t.Context(), newAttached(a), a.Descriptor()); err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, a.Descriptor().Digest)
+	}
+	return digests
+}
+
+// TestManyStatements: of those that others attach a bounded number is read, and the one
+// that the user names in any case.
+func TestManyStatements(t *testing.T) {
+	dir := t.TempDir()
+	ref, s, _ := attachTo(t, amd64(writeFile(t, filepath.Join(dir, "a.tar"), tarTree(t, writeTree(t, t.TempDir(), bootTree()...)))))
+	var more []*Statement
+	for i := range trust.MaxAttachments + 5 {
+		other := *s
+		other.Predicate.RunDetails.Builder = Builder{ID: fmt.Sprint(i)}
+		more = append(more, &other)
+	}
+	digests := attachStatements(t, ref, more...)
+	client := newClient(t)
+	src, err := client.Source(t.Context(), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := repo.PutReferrer(t.Context(), newAttached(a), a.Descriptor()); err != nil {
+	defer src.Close()
+	top, err := src.Resolve(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rebuildFrom(t, ref, RebuildOptions{SourceDirs: []string{dir}, Provenance: a.Descriptor().Digest})
-	var refusal *spec.Refusal
-	if !errors.As(err, &refusal) || refusal.Rule != ruleProvenance {
-		t.Error(err)
+	list, err := Referrers(t.Context(), src, top.Digest)
+	if err != nil || len(list) != len(more)+2 {
+		t.Fatalf("%d referrers, %v", len(list), err)
 	}
+	read := 0
+	for _, r := range list {
+		if r.Document != nil {
+			read++
+		} else if r.Problem == "" {
+			t.Errorf("%s is not read, and nobody says so", r.Digest)
+		}
+	}
+	if read != trust.MaxAttachments {
+		t.Errorf("%d documents are read", read)
+	}
+	last := slices.Max(digests) // they are read in this order
+	proves(t, ref, RebuildOptions{SourceDirs: []string{dir}, Provenance: last})
 }
