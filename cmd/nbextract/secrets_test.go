@@ -55,7 +55,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		"secret": "user:" + marker + "\n", "words": marker + "\n", "wrongwords": marker + "-wrong\n",
 		"key.pem": "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n" + marker + "\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n",
 		"c.yaml":  "destination: " + dir + "/boots\nimages:\n  - {ref: " + host + "/netboot:v, platforms: [all]}\n  - {ref: " + host + "/netboot:none, platforms: [all]}\n",
-		"m.yaml":  "destination: " + dir + "/boots\nmirrors: ['http://user:" + marker + "@127.0.0.1:1/x']\nimages:\n  - {ref: 'user:" + marker + "@" + host + "/netboot:v'}\n",
+		"m.yaml":  "destination: " + dir + "/boots\nmirrors: {registry.example: ['http://user:" + marker + "@127.0.0.1:1/x']}\nimages:\n  - {ref: 'user:" + marker + "@" + host + "/netboot:v'}\n",
 	})
 	t.Chdir(dir)
 	ref, creds := "docker://"+host+"/netboot:v", "user:"+marker
