@@ -217,6 +217,18 @@ func TestPatterns(t *testing.T) {
 	if _, err := h.run(nil, "nothing:*"); exitCode(err) != 4 {
 		t.Errorf("a repository that is not there: %v", err)
 	}
+	// A pattern that takes nothing is told, as is each of a repository that cannot be
+	// listed, and the others go on.
+	r, err := h.run(nil, "a:v*", "a:nix*", "nothing:v*", "nothing:w*")
+	var failed *Error
+	if !errors.As(err, &failed) || failed.ExitCode() != 4 || len(failed.Failures) != 3 || len(r.Images) != 2 {
+		t.Fatalf("%v, %+v", err, r.Images)
+	}
+	for i, want := range []string{`any tag that the pattern takes not found in "docker://` + h.host + `/a"; it has `, "repository not found", "repository not found"} {
+		if got := failed.Failures[i].err.Error(); !strings.Contains(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 func TestDigest(t *testing.T) {

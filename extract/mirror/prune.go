@@ -38,7 +38,7 @@ func (r *run) prune(ctx context.Context, items []item) error {
 		return nil
 	}
 	if r.unlisted {
-		r.opts.Warn("not all repositories could be listed, so nothing is removed")
+		r.opts.Warn("not all patterns have found images, so nothing is removed")
 		return nil
 	}
 	s := &sweep{

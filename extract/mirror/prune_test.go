@@ -143,6 +143,16 @@ func TestPruneFailures(t *testing.T) {
 		t.Errorf("tags: %v", tags)
 	}
 	h.refuse(nil)
+	// A pattern that takes nothing may be spelt wrong.
+	for range 2 {
+		h.now = h.now.Add(2 * DefaultGrace)
+		if _, err := h.run(force, "a:v", "b:nix*"); exitCode(err) != 4 {
+			t.Errorf("%v", err)
+		}
+	}
+	if tags := h.check(); len(tags) != 2 {
+		t.Errorf("tags: %v", tags)
+	}
 	h.mustRun(prune, "a:v", "b:v")
 }
 

@@ -36,7 +36,7 @@ type run struct {
 	mu       sync.Mutex
 	flights  map[digest.Digest]*flight
 	repos    map[string]*repository
-	unlisted bool // a repository could not be listed, so not all references are known
+	unlisted bool // it is not known what a pattern stands for, or it takes nothing
 	boot     map[string]bootWish
 	trees    []treeWish
 	total    int // references

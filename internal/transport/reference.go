@@ -140,7 +140,7 @@ func parseDocker(whole, rest string) (Reference, error) {
 	}
 	named, err := reference.ParseNormalizedNamed(rest)
 	if err != nil {
-		return Reference{}, badRef("", "image reference %q: %v", whole, err)
+		return Reference{}, badRef(PatternAdvice(rest), "image reference %q: %v", whole, err)
 	}
 	ref := Reference{Transport: Docker, Name: named.Name()}
 	if named.Name() != nameOf(rest) {
@@ -157,6 +157,15 @@ func parseDocker(whole, rest string) (Reference, error) {
 		ref.Tag = "latest"
 	}
 	return ref, nil
+}
+
+// PatternAdvice is a hint for who wrote a pattern where one image is named, and
+// empty for what is no pattern.
+func PatternAdvice(reference string) string {
+	if !strings.ContainsAny(reference, "*?[") {
+		return ""
+	}
+	return "patterns are for nbextract mirror, and for the tags of a repository in a catalogue; name each image here"
 }
 
 // nameOf cuts tag and digest off a registry reference.

@@ -77,10 +77,12 @@ func TestParseReferenceErrors(t *testing.T) {
 			t.Errorf("ParseReference(%q): %v, want a usage error", in, err)
 		}
 	}
-	_, err := ParseReference("netboot:1")
-	var hint interface{ Hint() string }
-	if !errors.As(err, &hint) || hint.Hint() == "" {
-		t.Errorf("no hint for a name without host: %v", err)
+	for in, want := range map[string]string{"netboot:1": "no registry is assumed", "registry.example/netboot:fedora-*": "name each image"} {
+		_, err := ParseReference(in)
+		var hint interface{ Hint() string }
+		if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), want) {
+			t.Errorf("%q: %v without the hint %q", in, err, want)
+		}
 	}
 }
 

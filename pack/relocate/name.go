@@ -39,7 +39,7 @@ type Image struct {
 func ParseImage(s string) (Image, error) {
 	named, err := parseNamed(strings.TrimPrefix(strings.TrimPrefix(s, "docker://"), "oci://"))
 	if err != nil {
-		return Image{}, usage("", "image reference %q: %v", withoutUser(s), err)
+		return Image{}, usage(transport.PatternAdvice(s), "image reference %q: %v", withoutUser(s), err)
 	}
 	if d := digestOf(named); d != "" {
 		if _, err := spec.ParseDigest(d.String()); err != nil {
