@@ -14,9 +14,10 @@ func TestSystemContext(t *testing.T) {
 	if err != nil || sys.DockerAuthConfig == nil || sys.DockerAuthConfig.Password != "word" || sys.SystemRegistriesConfPath != os.DevNull || sys.DockerInsecureSkipTLSVerify != types.OptionalBoolTrue {
 		t.Errorf("%+v, %v", sys, err)
 	}
-	c := testClient(t, Options{CertDir: "/certs"})
+	certs := t.TempDir()
+	c := testClient(t, Options{CertDir: certs})
 	sys, err = c.SystemContext(ref)
-	if err != nil || sys.DockerAuthConfig != nil || sys.SystemRegistriesConfPath != c.sys.SystemRegistriesConfPath || sys.DockerCertPath != "/certs" || sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined {
+	if err != nil || sys.DockerAuthConfig != nil || sys.SystemRegistriesConfPath != c.sys.SystemRegistriesConfPath || sys.DockerCertPath != certs || sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined {
 		t.Errorf("%+v, %v", sys, err)
 	}
 }
