@@ -38,6 +38,7 @@ type handler struct {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	within(w, 0)
 	if r.ContentLength != 0 {
 		w.Header().Set("Connection", "close") // nobody reads what was sent
 	}
@@ -236,7 +237,7 @@ func (h *handler) document(w http.ResponseWriter, r *http.Request, mediaType str
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	within(w, int64(len(b)))
+	within(w, int64(len(b))) // up to maxDocument
 	if r.Method == http.MethodHead {
 		return nil
 	}

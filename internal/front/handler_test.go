@@ -223,12 +223,17 @@ func TestDeadlines(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.root.Close()
-	h := &handler{tree: tree, memory: memory{asked: map[question]answer{}}, meter: newMeter(), now: time.Now, log: t.Logf}
-	for _, p := range []string{"/v2/a/tags/list", "/v2/a/referrers/" + d.Digest.String(), "/v2/a/blobs/" + d.Digest.String()} {
+	mirrors := upMirrors(t, "mirrors: [{url: \"https://a.example\"}]\n", d.Digest)
+	h := &handler{tree: tree, mirrors: mirrors, memory: memory{asked: map[question]answer{}}, meter: newMeter(), now: time.Now, log: t.Logf, doubt: func(*mirror, digest.Digest) {}}
+	blob := "/v2/a/blobs/" + d.Digest.String()
+	for _, step := range []struct {
+		path string
+		code int
+	}{{"/v2/a/tags/list", 200}, {"/v2/a/referrers/" + d.Digest.String(), 200}, {blob, 307}, {blob, 200}, {"/v2/", 200}, {"/v2/b/tags/list", 404}} {
 		w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
-		h.ServeHTTP(w, httptest.NewRequest("GET", p, nil))
-		if w.Code != 200 || !w.set {
-			t.Errorf("%s: status %d, deadline: %v", p, w.Code, w.set)
+		h.ServeHTTP(w, httptest.NewRequest("GET", step.path, nil))
+		if w.Code != step.code || !w.set {
+			t.Errorf("%s: status %d, deadline: %v", step.path, w.Code, w.set)
 		}
 	}
 }
