@@ -296,9 +296,15 @@ func checkManifest(t *testing.T, dir, name string, d digest.Digest, must bool) {
 		t.Errorf("%s of %q: %v, %d files", d, name, err, len(entries))
 		return
 	}
-	kind, ok := mirrortree.KindOfFile(entries[0].Name())
+	kinds := mirrortree.Kinds()
+	at := slices.IndexFunc(kinds, func(k mirrortree.Kind) bool { return k.File() == entries[0].Name() })
+	if at < 0 {
+		t.Errorf("%s of %q has a file %q", d, name, entries[0].Name())
+		return
+	}
+	kind := kinds[at]
 	b := readDigest(t, filepath.Join(dir, mirrortree.Manifest(name, d, kind)), d)
-	if readDigest(t, filepath.Join(dir, mirrortree.Blob(d)), d) == nil || b == nil || !ok {
+	if readDigest(t, filepath.Join(dir, mirrortree.Blob(d)), d) == nil || b == nil {
 		return
 	}
 	if spec.IsIndex(kind.MediaType()) {

@@ -1,10 +1,6 @@
 package mirrortree
 
-import (
-	"strings"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
+import ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 // Kind is the short name of a manifest's media type: the suffix of its file, from
 // which a web server knows what to say.
@@ -47,10 +43,4 @@ func KindOf(mediaType string) (Kind, bool) {
 		}
 	}
 	return "", false
-}
-
-// KindOfFile gives the kind that a file's name says; false for other names.
-func KindOfFile(name string) (Kind, bool) {
-	s, ok := strings.CutPrefix(name, "m.")
-	return Kind(s), ok && Kind(s).MediaType() != ""
 }

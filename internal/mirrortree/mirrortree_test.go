@@ -42,15 +42,9 @@ func TestKinds(t *testing.T) {
 		if back, ok := KindOf(k.MediaType()); !ok || back != k {
 			t.Errorf("KindOf(%q) gives %q", k.MediaType(), back)
 		}
-		if back, ok := KindOfFile(k.File()); !ok || back != k {
-			t.Errorf("KindOfFile(%q) gives %q", k.File(), back)
-		}
 	}
 	if k, ok := KindOf("text/plain"); ok {
 		t.Errorf("text/plain is %q", k)
-	}
-	if k, ok := KindOfFile("m.txt"); ok {
-		t.Errorf("m.txt is %q", k)
 	}
 }
 
