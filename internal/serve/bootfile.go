@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -127,13 +128,13 @@ func bootables(o DHCPOptions) ([]bootable, error) {
 		return nil, err
 	}
 	defer d.Close()
-	trees, err := readTrees(o.Dir)
+	records, err := d.Trees()
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(trees, func(a, b tree) int { return b.installed.Compare(a.installed) })
 	var list []bootable
-	for _, t := range trees {
+	for i := range records {
+		t := treeOf(&records[i])
 		if want := strings.Trim(o.Tree, "/"); want != "" && t.live != want && !strings.HasPrefix(t.live, want+"/") {
 			continue
 		}
@@ -144,12 +145,11 @@ func bootables(o DHCPOptions) ([]bootable, error) {
 		if img == nil {
 			continue
 		}
-		record, err := d.Tree(t.live)
-		if err != nil || record == nil {
-			return nil, err
-		}
-		list = append(list, bootable{tree: t, entries: record.Shown(img), labels: img.Labels})
+		list = append(list, bootable{tree: t, entries: records[i].Shown(img), labels: img.Labels})
 	}
+	slices.SortStableFunc(list, func(a, b bootable) int {
+		return cmp.Or(b.installed.Compare(a.installed), depth(b.live)-depth(a.live))
+	})
 	return list, nil
 }
 

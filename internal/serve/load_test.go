@@ -79,6 +79,8 @@ func TestLoad(t *testing.T) {
 	var wrong, mixed, sent atomic.Int64
 	perGeneration := make([]atomic.Int64, l.updates+2)
 	boot := func(i int) error {
+		has := sync.OnceFunc(func() { begun <- struct{}{} })
+		defer has() // also if it failed: nobody waits for it for ever
 		from := fmt.Sprintf("127.0.1.%d", i+1)
 		first := 0
 		for k, name := range names {
@@ -96,7 +98,7 @@ func TestLoad(t *testing.T) {
 				wrong.Add(1)
 			case k == 0:
 				first = g
-				begun <- struct{}{}
+				has()
 			case g != first:
 				mixed.Add(1)
 			}

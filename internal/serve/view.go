@@ -97,15 +97,19 @@ func readTrees(dir string) ([]tree, error) {
 		return nil, err
 	}
 	var trees []tree
-	for _, r := range records {
-		t := tree{live: r.Live, digest: r.Digest, platform: r.Platform, reference: r.Reference, arranged: arrangementOf(&r)}
-		if len(r.History) > 0 {
-			t.installed = r.History[0].Installed
-		}
-		trees = append(trees, t)
+	for i := range records {
+		trees = append(trees, treeOf(&records[i]))
 	}
 	slices.SortStableFunc(trees, func(a, b tree) int { return depth(b.live) - depth(a.live) })
 	return trees, nil
+}
+
+func treeOf(r *bootdir.Tree) tree {
+	t := tree{live: r.Live, digest: r.Digest, platform: r.Platform, reference: r.Reference, arranged: arrangementOf(r)}
+	if len(r.History) > 0 {
+		t.installed = r.History[0].Installed
+	}
+	return t
 }
 
 func depth(live string) int {
