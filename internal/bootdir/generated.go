@@ -128,8 +128,12 @@ func (d *Dir) planGenerated(files []Generated) (*generatedPlan, error) {
 	if d.root == nil {
 		return p, nil
 	}
+	trees, err := d.Trees()
+	if err != nil {
+		return nil, err
+	}
 	for i := range files {
-		if err := d.planOne(p, was, &files[i]); err != nil {
+		if err := d.planOne(p, was, trees, &files[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +154,7 @@ func (d *Dir) planGenerated(files []Generated) (*generatedPlan, error) {
 	return p, nil
 }
 
-func (d *Dir) planOne(p *generatedPlan, was *generatedRecord, g *Generated) error {
+func (d *Dir) planOne(p *generatedPlan, was *generatedRecord, trees []Tree, g *Generated) error {
 	now, err := "", checkLiveName(g.Path)
 	if err == nil {
 		err = p.apart(g.Path)
@@ -159,7 +163,7 @@ func (d *Dir) planOne(p *generatedPlan, was *generatedRecord, g *Generated) erro
 		now, err = d.generatedNow(g.Path)
 	}
 	if err == nil {
-		err = d.mayGenerate(was, g, now)
+		err = mayGenerate(was, trees, g, now)
 	}
 	var refused *spec.Refusal
 	if errors.As(err, &refused) && g.Yield {
@@ -192,11 +196,7 @@ func (p *generatedPlan) apart(name string) error {
 }
 
 // mayGenerate refuses a name that a tree or the site has.
-func (d *Dir) mayGenerate(was *generatedRecord, g *Generated, now string) error {
-	trees, err := d.Trees()
-	if err != nil {
-		return err
-	}
+func mayGenerate(was *generatedRecord, trees []Tree, g *Generated, now string) error {
 	for _, t := range trees {
 		for _, u := range t.Units {
 			if isInside(g.Path, u) || isInside(u, g.Path) {
