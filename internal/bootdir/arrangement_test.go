@@ -200,6 +200,33 @@ func TestArrangedTimes(t *testing.T) {
 	}
 }
 
+// TestBesideTimes: the same for what stands beside a tree.
+func TestBesideTimes(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	o := Options{Now: func() time.Time { return now }}
+	before := now.Unix() - 1
+	for _, step := range []struct {
+		from string
+		tree tree
+	}{
+		{"old", tree{"old": "first", "new": "second"}},
+		{"new", tree{"old": "first", "new": "third"}}, // a file that nobody sees yet
+		{"old", tree{"old": "first"}},                 // one that the tree shows
+	} {
+		_, err := installSet(dir, renamed{"a": {"x": "old", "/file": step.from}}, step.tree, o)
+		must(t, err)
+		if got := readTime(t, dir+"/file"); got <= before || readAll(t, dir+"/file") != step.tree[step.from] {
+			t.Errorf("%+v: time %d after %d", step, got, before)
+		}
+		before = readTime(t, dir+"/file")
+		now = now.Add(-time.Hour) // the clock goes backwards
+	}
+	if got := readTime(t, dir+"/a/x"); got >= before {
+		t.Errorf("what stands in the tree got the time %d, too", got)
+	}
+}
+
 func TestArrangementRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
 		r     renamed

@@ -39,7 +39,7 @@ type plan struct {
 	standing  *dirFD          // where its managed files are now; nil for none
 	strangers []strangerSeen
 	states    map[string]FileState
-	later     map[string]unix.Timespec // files that need a time of their own, and so a copy
+	later     map[string]unix.Timespec // files that need a time of their own, and so a copy; by path, or besideKey
 	result    Result
 }
 

@@ -145,27 +145,32 @@ func (p *plan) settleTimes() error {
 		return nil
 	}
 	for _, e := range p.entries {
-		if e.Type != spec.TypeFile {
-			continue
-		}
-		old, err := p.replaced(e.Path)
-		if err != nil {
+		if err := p.settleTime(e, e.Path, p.replaced); err != nil {
 			return err
 		}
-		from, name, err := p.s.gen.parent(SourceOf(e))
-		if err != nil {
+	}
+	for _, e := range p.tree.Beside() {
+		if err := p.settleTime(e, besideKey(e.Path), func(string) (*unix.Stat_t, error) { return p.s.d.lookBeside(e.Path) }); err != nil {
 			return err
 		}
-		if err = p.settleTime(e, old, from, name); err != nil {
-			from.close()
-			return err
-		}
-		from.close()
 	}
 	return nil
 }
 
-func (p *plan) settleTime(e spec.Entry, old *unix.Stat_t, from *dirFD, name string) error {
+// settleTime does that for one entry, which replaces what look finds at its key.
+func (p *plan) settleTime(e spec.Entry, key string, look func(string) (*unix.Stat_t, error)) error {
+	if e.Type != spec.TypeFile {
+		return nil
+	}
+	old, err := look(key)
+	if err != nil {
+		return err
+	}
+	from, name, err := p.s.gen.parent(SourceOf(e))
+	if err != nil {
+		return err
+	}
+	defer from.close()
 	st, err := from.stat(name)
 	if err != nil || old == nil || sameInode(old, st) || st.Mtim.Nano() >= old.Mtim.Nano()+1e9 {
 		return err
@@ -174,7 +179,7 @@ func (p *plan) settleTime(e spec.Entry, old *unix.Stat_t, from *dirFD, name stri
 	if st.Nlink == 1 {
 		return p.s.d.ops.setMtime(from, name, next)
 	}
-	p.later[e.Path] = next
+	p.later[key] = next
 	return nil
 }
 
@@ -240,7 +245,7 @@ func (d *Dir) linkedNow(live string) (string, error) {
 // a time of its own is not the one that is there.
 func (p *plan) same(dir *dirFD, top string) (bool, error) {
 	for rel := range p.later {
-		if top == "." || rel == top || strings.HasPrefix(rel, top+"/") {
+		if isInside(rel, top) && !strings.HasPrefix(rel, besideKey("")) {
 			return false, nil
 		}
 	}
