@@ -137,31 +137,23 @@ func places(refs []transport.Reference, repository string) ([]item, error) {
 // API keep what belongs to other manifests: they follow these, and no pattern.
 var companionTag = regexp.MustCompile(`^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:\.[A-Za-z0-9._-]+)?$`)
 
-// listing is what a registry says of the tags of a repository.
-type listing struct {
-	tags []string
-	err  error
-}
-
 // expand asks registries what patterns stand for. What cannot be listed, and a
 // pattern that takes nothing, is given to failed, and the others go on.
-func expand(ctx context.Context, c *transport.Client, refs []Reference, failed func(string, error)) ([]transport.Reference, error) {
+func expand(ctx context.Context, lists *tagLists, refs []Reference, failed func(string, error)) ([]transport.Reference, error) {
 	var all []transport.Reference
-	listed := map[string]listing{}
 	for _, r := range refs {
 		if r.Pattern == "" {
 			all = append(all, r.Reference)
 			continue
 		}
-		l, ok := listed[r.Name]
-		if !ok {
-			l.tags, l.err = c.Tags(ctx, r.Reference)
-			if l.err != nil && ctx.Err() != nil {
-				return nil, l.err
-			}
-			listed[r.Name] = l
+		tags, err := lists.of(ctx, r.Reference)
+		if err != nil && ctx.Err() != nil {
+			return nil, err
 		}
-		found, err := r.among(l)
+		var found []transport.Reference
+		if err == nil {
+			found, err = r.among(tags)
+		}
 		if err != nil {
 			failed(r.String(), err)
 		}
@@ -172,17 +164,17 @@ func expand(ctx context.Context, c *transport.Client, refs []Reference, failed f
 
 // among gives the images whose tags a pattern takes. There has to be one: a word
 // that is spelt wrong would go unnoticed from cron.
-func (r Reference) among(l listing) ([]transport.Reference, error) {
+func (r Reference) among(tags []string) ([]transport.Reference, error) {
 	var found []transport.Reference
-	for _, tag := range l.tags {
+	for _, tag := range tags {
 		if ok, _ := path.Match(r.Pattern, tag); ok && !companionTag.MatchString(tag) && mirrortree.IsTag(tag) {
 			one := r.Reference
 			one.Tag = tag
 			found = append(found, one)
 		}
 	}
-	if l.err == nil && len(found) == 0 {
-		l.err = &transport.NotFoundError{Ref: r.Reference.String(), What: "any tag that the pattern takes", Have: l.tags}
+	if len(found) == 0 {
+		return nil, &transport.NotFoundError{Ref: r.Reference.String(), What: "any tag that the pattern takes", Have: tags}
 	}
-	return found, l.err
+	return found, nil
 }

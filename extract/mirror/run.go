@@ -98,7 +98,7 @@ func (r *run) do(ctx context.Context, refs []Reference) error {
 		return err
 	}
 	defer closeTree()
-	all, err := expand(ctx, r.client, refs, func(ref string, err error) {
+	all, err := expand(ctx, &r.tags, refs, func(ref string, err error) {
 		r.unlisted = true
 		r.fail(ref, err)
 	})
