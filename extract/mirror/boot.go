@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -134,12 +135,7 @@ func rawFiles(m *ocispec.Manifest, entry *ocispec.Descriptor) (map[string]digest
 
 // layOut makes the directories of boot files.
 func (r *run) layOut(ctx context.Context) error {
-	var lives []string
-	for live := range r.boot {
-		lives = append(lives, live)
-	}
-	slices.Sort(lives)
-	for _, live := range lives {
+	for _, live := range slices.Sorted(maps.Keys(r.boot)) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -177,7 +173,7 @@ func (r *run) layOutRaw(ctx context.Context, live string, w bootWish) (changed b
 		return false, err
 	}
 	stage, dirty := r.tree.tmp(), &dirs{}
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		blob := mirrortree.Blob(files[name])
 		if err := errors.Join(r.tree.follow(blob, path.Join(dir, name)), r.tree.link(blob, path.Join(stage, name), dirty)); err != nil {
 			return false, err
@@ -299,13 +295,4 @@ func (t *tree) syncOne(p string) error {
 	dirty := &dirs{}
 	dirty.add(p)
 	return t.sync(dirty)
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

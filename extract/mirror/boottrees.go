@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -160,7 +161,7 @@ func (r *run) layOutTrees(ctx context.Context) error {
 		key := strings.Join(platforms, ",")
 		batches[key] = append(batches[key], w.ref)
 	}
-	for _, key := range sortedKeys(batches) {
+	for _, key := range slices.Sorted(maps.Keys(batches)) {
 		if err := r.pull(ctx, sources, batches[key], strings.Split(key, ",")); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -202,9 +203,11 @@ func (j *job) parts(ctx context.Context, d ocispec.Descriptor, body []byte, at n
 		})
 	}
 	err = g.Wait()
-	if slices.Contains(fetched, true) {
-		j.changed = true
-		j.dirty.add(mirrortree.Blobs + "/sha256")
+	for i, p := range parts {
+		if fetched[i] {
+			j.changed = true
+			j.dirty.add(path.Dir(mirrortree.Blob(p.Digest)))
+		}
 	}
 	return err
 }
@@ -237,13 +240,16 @@ func (j *job) tag() error {
 		}
 		return nil
 	}
+	moved := slices.DeleteFunc(slices.Clone(j.tagged), func(t tagged) bool { return j.tree.names(j.name, t.tag) == t.digest })
+	if len(moved) > 0 {
+		if err := j.needed(); err != nil {
+			return err
+		}
+	}
 	if err := j.tree.sync(&j.dirty); err != nil {
 		return err
 	}
-	for _, t := range j.tagged {
-		if j.tree.names(j.name, t.tag) == t.digest {
-			continue
-		}
+	for _, t := range moved {
 		j.changed = true
 		if err := j.tree.followTag(j.name, t); err != nil {
 			return err
@@ -257,6 +263,26 @@ func (j *job) tag() error {
 		return err
 	}
 	return j.tree.sync(&j.dirty)
+}
+
+// needed adds to dirty all directories that a tag of the job needs: what is in them
+// may have been brought by another job of this run, which has not synced them yet.
+func (j *job) needed() error {
+	algorithms, err := j.tree.list(mirrortree.Blobs)
+	if err != nil {
+		return fmt.Errorf("look for blobs: %w", err)
+	}
+	j.dirty.add(mirrortree.Blobs)
+	for _, a := range algorithms {
+		j.dirty.add(path.Join(mirrortree.Blobs, a.Name()))
+	}
+	j.dirty.add(mirrortree.ReferrersDir(j.name))
+	for d := range j.seen {
+		for p := mirrortree.ManifestDir(j.name, d); p != "."; p = path.Dir(p) {
+			j.dirty.add(p)
+		}
+	}
+	return nil
 }
 
 // followTag makes the manifest that a tag will name a later file than the one that

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -152,7 +153,7 @@ func (o *origin) referrer(repo string, subject ocispec.Descriptor, content strin
 func (o *origin) index(repo, tag string, images map[string]string) ocispec.Descriptor {
 	o.t.Helper()
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	for _, arch := range sortedKeys(images) {
+	for _, arch := range slices.Sorted(maps.Keys(images)) {
 		d := o.image(repo, "", images[arch])
 		d.Platform = &ocispec.Platform{OS: "linux", Architecture: arch}
 		index.Manifests = append(index.Manifests, d)
@@ -173,7 +174,7 @@ func (o *origin) artifact(repo, tag, name string, files map[string]string) ocisp
 	if files["shim.efi"] != "" {
 		m.Annotations[spec.LabelEntrypoint] = "shim.efi"
 	}
-	for _, file := range sortedKeys(files) {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
 		d := o.blob(repo, spec.MediaTypeFile, files[file])
 		d.Annotations = map[string]string{ocispec.AnnotationTitle: file}
 		m.Layers = append(m.Layers, d)

@@ -347,6 +347,37 @@ func TestLater(t *testing.T) {
 	}
 }
 
+// A tag waits for what other jobs have brought, too: for the directories of its
+// manifests with all above them, and for those of the blobs.
+func TestNeeded(t *testing.T) {
+	h := newHarness(t)
+	h.image("a/b", "v", "one")
+	h.mustRun(nil, "a/b:v")
+	if err := os.Mkdir(filepath.Join(h.dir, mirrortree.Blobs, "sha512"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := openTree(h.dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.close()
+	d := h.check()["a/b:v"]
+	j := &job{run: &run{tree: tree}, item: item{name: "a/b"}, seen: map[digest.Digest]bool{d: true}}
+	if err := j.needed(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		mirrortree.Blobs, mirrortree.Blobs + "/sha256", mirrortree.Blobs + "/sha512", "v2", "v2/a", "v2/a/b", "v2/a/b/manifests",
+		mirrortree.ManifestDir("a/b", d), mirrortree.ReferrersDir("a/b"),
+	}
+	if got := slices.Sorted(maps.Keys(j.dirty.paths)); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if err := tree.sync(&j.dirty); err != nil { // there are no referrers
+		t.Error(err)
+	}
+}
+
 // Requests grow with the number of images and nothing else.
 func TestMany(t *testing.T) {
 	h := newHarness(t)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -15,7 +17,7 @@ import (
 
 // bootTrees finds the directories of boot files whose manifests are not reached.
 func (s *sweep) bootTrees() {
-	for _, dir := range sortedKeys(s.state.Boot) {
+	for _, dir := range slices.Sorted(maps.Keys(s.state.Boot)) {
 		if !s.reached[s.state.Boot[dir]] && s.due(s.note(dir)) {
 			s.gone.boot = append(s.gone.boot, dir)
 		}
