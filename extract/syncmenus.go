@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"slices"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
@@ -27,18 +28,24 @@ func menuEntryOf(e *catalog.MenuEntry) *bootdir.MenuEntry {
 	return &bootdir.MenuEntry{Title: e.Title, Args: e.Args}
 }
 
-// menus is a puller that writes the menus of a boot directory, and does nothing else.
-func (s *syncRun) menus() *puller {
-	return &puller{dir: s.boot, opts: s.opts.Options, report: &Report{}}
-}
-
 // writeMenus makes the menus say what the trees are after a run over a catalogue. A
 // menu that cannot be written is a failure of the directory, not of its trees.
 func (s *syncRun) writeMenus(ctx context.Context) error {
-	p := s.menus()
-	if err := p.writeMenus(); err != nil {
+	if err := s.menusWithout(); err != nil {
 		s.fail(ctx, nil, err)
 	}
-	s.report.Menus = append(s.report.Menus, p.report.Menus...)
 	return nil
+}
+
+// menusWithout writes the menus without the trees that are about to go, and reports
+// each file that it changes once.
+func (s *syncRun) menusWithout(going ...string) error {
+	p := &puller{dir: s.boot, opts: s.opts.Options, report: &Report{}}
+	err := p.writeMenus(going...)
+	for _, file := range p.report.Menus {
+		if !slices.Contains(s.report.Menus, file) {
+			s.report.Menus = append(s.report.Menus, file)
+		}
+	}
+	return err
 }

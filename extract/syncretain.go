@@ -192,12 +192,12 @@ func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
 		return nil
 	}
 	// No menu names what is not there.
-	err := s.menus().writeMenus(t.Live)
+	err := s.menusWithout(t.Live)
 	if err == nil {
 		err = s.boot.Retire(ctx, t.Live)
 	}
 	if err != nil && ctx.Err() == nil {
-		_ = s.menus().writeMenus() // it stays; the next run tells of what is wrong with a menu
+		_ = s.menusWithout() // it stays; the next run tells of what is wrong with a menu
 	}
 	var occupied *bootdir.OccupiedError
 	var held *bootdir.HeldError
