@@ -112,8 +112,9 @@ func (f Format) CheckTemplate(text string) error {
 }
 
 // parse reads a template; the empty text is the one of the format. The functions of
-// templates are quote (for the format), rooted (a path as the format names files) and
-// line (one line of text), and arch (how the format calls an architecture).
+// templates are quote (for the format), rooted (a path as the format names files), line
+// (one line of text), args (arguments, each behind a space) and arch (how the format asks
+// for an architecture).
 func (f Format) parse(text, at string) (*template.Template, error) {
 	if text == "" {
 		text = f.standard()
