@@ -124,35 +124,27 @@ func tinkerbell(a *arranger) error {
 	return nil
 }
 
-// debian has all of an architecture in one directory, and links to it at the top, from
-// where pxelinux looks for its configuration. Debian's grub looks there, too: for a
-// path that was fixed when it was built.
-func debian(a *arranger) error {
-	a.installer(a.live)
-	return nil
-}
-
-// ubuntu is the same with another directory. What several architectures share, such
-// as grub/grub.cfg, is configuration and left to the site.
-func ubuntu(a *arranger) error {
-	a.installer(a.live)
-	return nil
-}
-
-// installer takes the directory out of the image that the tree will be, and the links
-// above it that lead into it. An image without that directory is it.
-func (a *arranger) installer(dir string) {
-	if !a.has(dir) {
+// installer is for Debian, which has all of an architecture in one directory, and links
+// to it at the top, from where pxelinux looks for its configuration. Debian's grub looks
+// there, too: for a path that was fixed when it was built. Ubuntu does the same with
+// another directory; what several architectures share there, such as grub/grub.cfg, is
+// configuration and left to the site.
+//
+// The tree is that directory of the image, with the links above it that lead into it. An
+// image without that directory is it.
+func installer(a *arranger) error {
+	if !a.has(a.live) {
 		a.below(".")
-		return
+		return nil
 	}
-	a.below(dir)
+	a.below(a.live)
 	for _, e := range a.image {
 		if e.Type != spec.TypeSymlink || strings.Contains(e.Path, "/") {
 			continue
 		}
-		if to := path.Clean(e.Target); strings.HasPrefix(to, dir+"/") {
+		if to := path.Clean(e.Target); strings.HasPrefix(to, a.live+"/") {
 			a.link(a.beside, e.Path, e.Target)
 		}
 	}
+	return nil
 }

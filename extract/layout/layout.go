@@ -25,7 +25,7 @@ func Parse(s string) (Layout, error) {
 	if s == "" {
 		s = "default"
 	}
-	for _, p := range presets() {
+	for _, p := range Presets() {
 		if p.Name == s {
 			return Layout{p.Name, p.Template, p.lower, p.arrange}, nil
 		}

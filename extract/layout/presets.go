@@ -9,19 +9,17 @@ type Preset struct {
 	arrange  func(*arranger) error
 }
 
-// Presets lists the layouts that have names, the default first.
-func Presets() []Preset { return presets() }
-
 // Names lists their names.
 func Names() []string {
 	var names []string
-	for _, p := range presets() {
+	for _, p := range Presets() {
 		names = append(names, p.Name)
 	}
 	return names
 }
 
-func presets() []Preset {
+// Presets lists the layouts that have names, the default first.
+func Presets() []Preset {
 	return []Preset{
 		{Name: "default", Template: "{os.name}/{os.version}/{os.arch}",
 			About: "a directory for each image, by its labels"},
@@ -37,9 +35,9 @@ func presets() []Preset {
 			About: "assets of Matchbox, in /var/lib/matchbox/assets"},
 		{Name: "tinkerbell", Template: "{os.name}/{os.version}/{arch.rpm}", arrange: tinkerbell,
 			About: "what Tinkerbell's smee asks for: vmlinuz-ARCH, initramfs-ARCH"},
-		{Name: "debian", Template: "debian-installer/{arch.deb}", arrange: debian,
+		{Name: "debian", Template: "debian-installer/{arch.deb}", arrange: installer,
 			About: "as netboot.tar.gz of Debian unpacks in a TFTP root"},
-		{Name: "ubuntu", Template: "{arch.deb}", arrange: ubuntu,
+		{Name: "ubuntu", Template: "{arch.deb}", arrange: installer,
 			About: "as the netboot archives of Ubuntu unpack in a TFTP root"},
 	}
 }
