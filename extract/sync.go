@@ -63,9 +63,11 @@ func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 		if err := checkLayouts(&e); err != nil {
 			errs = append(errs, e.At("layout").Errorf("%v", err))
 		}
-		for key, wish := range map[string][3]string{"chown": {e.Chown}, "chmod": {1: e.Chmod}, "selinux-label": {2: e.SELinuxLabel}} {
-			if _, err := bootdir.ParseAttributes(wish[0], wish[1], wish[2]); err != nil {
-				errs = append(errs, e.At(key).Errorf("%v", err))
+		for _, wish := range []struct{ key, owner, modes, label string }{
+			{key: "chown", owner: e.Chown}, {key: "chmod", modes: e.Chmod}, {key: "selinux-label", label: e.SELinuxLabel},
+		} {
+			if _, err := bootdir.ParseAttributes(wish.owner, wish.modes, wish.label); err != nil {
+				errs = append(errs, e.At(wish.key).Errorf("%v", err))
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -174,5 +175,23 @@ func TestSyncDestinations(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(other, "os/1/amd64/vmlinuz")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCheckCatalogOrder: what is wrong in one line is told in the same order each time.
+func TestCheckCatalogOrder(t *testing.T) {
+	_, entries, err := catalog.Parse("c.yaml", "test", []byte("destination: /x\nimages:\n- {ref: registry.example/a:v, chown: '-', chmod: '-', selinux-label: '\\'}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		err := CheckCatalog(entries, SyncOptions{})
+		if err == nil {
+			t.Fatal("nothing is wrong")
+		}
+		owner, modes := strings.Index(err.Error(), "chown"), strings.Index(err.Error(), "chmod")
+		if owner < 0 || modes < owner {
+			t.Fatal(err)
+		}
 	}
 }
