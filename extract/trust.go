@@ -120,7 +120,7 @@ func (a *admission) signatures(ctx context.Context) error {
 
 // entry judges a manifest that is about to be read.
 func (a *admission) entry(ctx context.Context, d ocispec.Descriptor) error {
-	if a == nil || !a.undecided {
+	if !a.undecided {
 		return nil
 	}
 	if a.why != nil && d.Digest == a.top.Digest {
