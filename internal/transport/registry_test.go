@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -109,7 +110,6 @@ func TestSchemes(t *testing.T) {
 		{"unknown CA allowed", secure, Options{TLSVerify: &no}, "https", 1},
 		{"http expected, https it is", secure, Options{TLSVerify: &no, PreferHTTP: prefer}, "https", 1},
 		{"known CA", secure, Options{CertDir: certDir(t, secure.Server)}, "https", 1},
-		{"missing cert dir", secure, Options{CertDir: "/nonexistent"}, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.f.setFault(nil)
@@ -128,6 +128,9 @@ func TestSchemes(t *testing.T) {
 				}
 			}
 		})
+	}
+	if _, err := NewClient(Options{CertDir: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing cert dir: %v", err)
 	}
 	_, err := openSource(t, testClient(t, Options{RegistriesConf: conf}), "blocked.example/r:v1").Resolve(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "blocked") {
