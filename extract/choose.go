@@ -3,6 +3,7 @@ package extract
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -40,13 +41,34 @@ func candidates(leaves []ocispec.Descriptor) []candidate {
 	return all
 }
 
+// leavesOpen tells that the caller names no platform.
+func leavesOpen(wanted []string) bool {
+	return len(wanted) == 0 || len(wanted) == 1 && wanted[0] == "all"
+}
+
+// carried gives the candidates that are there: a bundle may have been made for some
+// platforms of an index, and then its entry says so.
+func carried(have []candidate, top ocispec.Descriptor) ([]candidate, error) {
+	platforms, err := spec.BundlePlatforms(top)
+	if err != nil || platforms == nil {
+		return have, err
+	}
+	var there []candidate
+	for _, c := range have {
+		if slices.ContainsFunc(platforms, func(p spec.Platform) bool { return p.Matches(c.platform) }) {
+			there = append(there, c)
+		}
+	}
+	return there, nil
+}
+
 // choose applies the wanted platforms: exactly one candidate for each of
 // them, the only one when none is named, or all of them.
 func (r *resolver) choose(ctx context.Context, have []candidate, wanted []string) ([]candidate, error) {
 	if len(have) == 0 {
 		return nil, r.fail(nil, "", false)
 	}
-	if len(wanted) == 0 || len(wanted) == 1 && wanted[0] == "all" {
+	if leavesOpen(wanted) {
 		have, err := r.prefer(ctx, have)
 		if err == nil && len(wanted) == 0 && len(have) > 1 {
 			return nil, r.fail(have, "", true)

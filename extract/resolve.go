@@ -72,7 +72,13 @@ func (r *resolver) resolve(ctx context.Context, top ocispec.Descriptor, wanted [
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := r.choose(ctx, candidates(leaves), wanted)
+	have := candidates(leaves)
+	if leavesOpen(wanted) {
+		if have, err = carried(have, top); err != nil {
+			return nil, err
+		}
+	}
+	chosen, err := r.choose(ctx, have, wanted)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,8 @@ See docs/failover.md.
 
 With --from the images and their signatures are read from a bundle, as "nbpack
 bundle create" writes it, and no network is used. IMAGE stays the reference in the
-registry, and so does the record: a later pull with a network goes on from there.`,
+registry, and so does the record: a later pull with a network goes on from there.
+Of a bundle that was made for some platforms these are the ones to choose from.`,
 		Example: `  # amd64 of a release, from cron
   nbextract pull --quiet --platform linux/amd64 registry.example/netboot:fedora-42 -d /var/lib/tftpboot
 

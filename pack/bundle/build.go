@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -227,7 +228,7 @@ func (b *builder) compare(old []ocispec.Descriptor) {
 	}
 	change := func(e ocispec.Descriptor, what string) {
 		if entryName(e) != "" && !isAttached(e) {
-			platforms, _ := platformsOf(e) // it was read before
+			platforms, _ := spec.BundlePlatforms(e) // it was read before
 			b.done.Images = append(b.done.Images, Change{entryName(e), e.Digest, platformNames(platforms), what})
 		}
 	}
@@ -237,7 +238,7 @@ func (b *builder) compare(old []ocispec.Descriptor) {
 		switch {
 		case !there:
 			change(e, Added)
-		case before.Digest != e.Digest || before.Annotations[AnnotationPlatforms] != e.Annotations[AnnotationPlatforms]:
+		case before.Digest != e.Digest || before.Annotations[spec.AnnotationBundlePlatforms] != e.Annotations[spec.AnnotationBundlePlatforms]:
 			change(e, Updated)
 		default:
 			change(e, Unchanged)

@@ -100,7 +100,7 @@ func (c *collector) record(im image, d ocispec.Descriptor) error {
 		if was.Digest != e.Digest {
 			return &problem{fmt.Sprintf("it is %s in %s and %s in %s", was.Digest, c.origins[name], e.Digest, origin), "name the one that is meant", 2}
 		}
-		other, err := platformsOf(was)
+		other, err := spec.BundlePlatforms(was)
 		if err != nil {
 			return err
 		}

@@ -16,10 +16,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// AnnotationPlatforms stands on an entry whose index is not there with all that it
-// names: the platforms, with commas, that were asked for, sorted.
-const AnnotationPlatforms = spec.LabelPrefix + "bundle.platforms"
-
 // OmittedType is the artifactType of the manifest that marks a delta. Its layer is
 // the list of the blobs that are left out, one digest on a line, sorted.
 const OmittedType = "application/vnd.org.pulpproject.netboot.bundle.omitted.v1"

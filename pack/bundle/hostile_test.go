@@ -63,7 +63,7 @@ func TestVerifyFinds(t *testing.T) {
 		"a name with a way out": {index(s.host()+"/two/x:v", "../../x:v"), []string{`malformed entry "../../x:v"`, "extra"}},
 		"two of a name":         {index(s.host()+"/two/x:v", s.host()+"/one:v"), []string{"malformed entry", "extra"}},
 		"no name":               {index(ocispec.AnnotationRefName+`":"`+s.host()+"/two/x:v", "example.other\":\""), []string{"malformed entry 7", "extra"}},
-		"odd platforms":         {index(`two/x:v"`, `two/x:v","`+AnnotationPlatforms+`":"linux/??"`), []string{"damaged " + image.String()}},
+		"odd platforms":         {index(`two/x:v"`, `two/x:v","`+spec.AnnotationBundlePlatforms+`":"linux/??"`), []string{"damaged " + image.String()}},
 		"another size":          {index(fmt.Sprintf(`%s","size":`, image), fmt.Sprintf(`%s","size":1`, image)), []string{"damaged " + image.String()}},
 		"a digest that is a path": {index(image.String(), "sha256:../../../../../../etc/passwd"),
 			[]string{"malformed entry", "extra"}},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -34,7 +35,7 @@ func List(b *transport.Bundle, name string) (*Listing, error) {
 		if marks(e) || isAttached(e) {
 			continue
 		}
-		platforms, err := platformsOf(e)
+		platforms, err := spec.BundlePlatforms(e)
 		if err != nil {
 			return nil, err
 		}

@@ -25,7 +25,7 @@ func pick(entries []ocispec.Descriptor, want []spec.Platform) []ocispec.Descript
 	return out
 }
 
-// platformNames are the values of AnnotationPlatforms, sorted, each once.
+// platformNames are the values of spec.AnnotationBundlePlatforms, sorted, each once.
 func platformNames(list []spec.Platform) []string {
 	var names []string
 	for _, p := range list {
@@ -35,27 +35,10 @@ func platformNames(list []spec.Platform) []string {
 	return slices.Compact(names)
 }
 
-// platformsOf reads the annotation of an entry; nil: all.
-func platformsOf(d ocispec.Descriptor) ([]spec.Platform, error) {
-	text, ok := d.Annotations[AnnotationPlatforms]
-	if !ok {
-		return nil, nil
-	}
-	var list []spec.Platform
-	for _, s := range strings.Split(text, ",") {
-		p, err := spec.ParsePlatform(s)
-		if err != nil {
-			return nil, spec.Refuse(spec.RulePlatform, AnnotationPlatforms, "%v", err)
-		}
-		list = append(list, p)
-	}
-	return list, nil
-}
-
-// setPlatforms is the other way round.
+// setPlatforms writes what [spec.BundlePlatforms] reads.
 func setPlatforms(d *ocispec.Descriptor, list []spec.Platform) {
 	if len(list) > 0 {
-		d.Annotations[AnnotationPlatforms] = strings.Join(platformNames(list), ",")
+		d.Annotations[spec.AnnotationBundlePlatforms] = strings.Join(platformNames(list), ",")
 	}
 }
 

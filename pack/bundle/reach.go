@@ -117,7 +117,7 @@ func (r *reach) addImages(ctx context.Context, entries []ocispec.Descriptor) (at
 				continue
 			}
 		}
-		platforms, perr := platformsOf(e)
+		platforms, perr := spec.BundlePlatforms(e)
 		if err == nil {
 			err = perr
 		}

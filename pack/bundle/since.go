@@ -149,7 +149,7 @@ func sinceEntry(ctx context.Context, c *transport.Client, e ocispec.Descriptor, 
 	if _, suffix, ok := transport.AttachedTo(ref.Tag); ok && suffix == "" {
 		return nil // a list that no registry has: what it names is sent again
 	}
-	platforms, err := platformsOf(e)
+	platforms, err := spec.BundlePlatforms(e)
 	if err != nil {
 		return err
 	}

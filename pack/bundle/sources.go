@@ -91,7 +91,7 @@ func (s *sources) addBundle(ref transport.Reference, platforms []spec.Platform) 
 		}
 		im := image{ref: named, from: b, platforms: platforms}
 		if len(platforms) == 0 {
-			if im.platforms, err = platformsOf(entry); err != nil {
+			if im.platforms, err = spec.BundlePlatforms(entry); err != nil {
 				return err
 			}
 		}
