@@ -3,12 +3,16 @@ package front
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 )
 
 // blobsLine is where the configuration of a plain tree gives a blob.
 const blobsLine = "        try_files /blobs/$mirror_algorithm/$mirror_hex =404;\n"
+
+// listenLine is where it says at which address nginx listens.
+const listenLine = "    listen 80;\n"
 
 // sendLines go before it.
 const sendLines = `        # To a mirror, if one is chosen for this client.
@@ -20,17 +24,26 @@ const sendLines = `        # To a mirror, if one is chosen for this client.
         }
 `
 
-// keyLength is how much of a digest stands in the list of blobs: longer keys do not
-// fit into the tables of nginx as it is set up by default.
-const keyLength = 32
+// keyLength is how much of a digest stands in the list of blobs, and lineKeys how many
+// of them stand in one expression: nginx reads words of at most 4 KiB. A map of
+// words instead would not fit into the hash tables of nginx as it is set up by
+// default, which cannot be changed from a file that is one of several.
+const keyLength, lineKeys = 16, 200
+
+// unwritable are the characters that mean something to nginx.
+const unwritable = "\"'$\\{}; \n"
 
 // Nginx turns the configuration with which nginx serves a tree as it is into one
 // that sends clients to the mirrors of c, by their network and weight. nginx looks at no
 // mirror. So with found only the mirrors that were well then are in it, and what
 // all of these had; nil: all are trusted to be well and to have everything.
 func Nginx(plain string, c *Config, found *Checked) (string, error) {
-	if strings.Count(plain, blobsLine) != 1 {
-		return "", fmt.Errorf("the configuration of a mirror for nginx has no place for blobs") // a mistake of ours
+	if strings.Count(plain, blobsLine) != 1 || strings.Count(plain, listenLine) != 1 {
+		return "", fmt.Errorf("the configuration of a mirror for nginx has no place for blobs, or for the address") // a mistake of ours
+	}
+	listen, err := listenLines(c)
+	if err != nil {
+		return "", err
 	}
 	n := &nginx{mirrors: c.Mirrors}
 	if found != nil {
@@ -40,14 +53,35 @@ func Nginx(plain string, c *Config, found *Checked) (string, error) {
 		}
 	}
 	for _, m := range n.mirrors {
-		if strings.ContainsAny(m.at.String(), "\"'$\\{}; \n") {
+		if strings.ContainsAny(m.at.String(), unwritable) {
 			return "", m.At("url").Errorf("%q cannot be written into the configuration of nginx", m.URL)
 		}
 	}
 	n.choices(c.TrustedProxies)
 	n.filter(found)
 	n.urls()
+	plain = strings.Replace(plain, listenLine, listen, 1)
 	return n.b.String() + "\n" + strings.Replace(plain, blobsLine, sendLines+blobsLine, 1), nil
+}
+
+// listenLines has nginx listen where the front would, with its certificate.
+func listenLines(c *Config) (string, error) {
+	at := strings.TrimPrefix(c.Listen, ":")
+	if c.TLSCert == "" {
+		return "    listen " + at + ";\n", nil
+	}
+	lines := "    listen " + at + " ssl;\n"
+	for _, use := range [][2]string{{"ssl_certificate", c.TLSCert}, {"ssl_certificate_key", c.TLSKey}} {
+		file, err := filepath.Abs(use[1])
+		if err != nil {
+			return "", err
+		}
+		if strings.ContainsAny(file, unwritable) {
+			return "", c.Errorf("%q cannot be written into the configuration of nginx", file)
+		}
+		lines += fmt.Sprintf("    %s \"%s\";\n", use[0], file)
+	}
+	return lines, nil
 }
 
 // nginx writes the part of the configuration that chooses a mirror.
@@ -132,8 +166,8 @@ func (n *nginx) filter(found *Checked) {
 	n.line("# What all these mirrors had when this was written.")
 	n.line("map $uri $front_key {\n    default \"\";\n    \"~:(?<front_prefix>[0-9a-f]{%d})\" $front_prefix;\n}", keyLength)
 	n.line("map $front_key $front_chosen {\n    default none;")
-	for _, key := range found.everywhere() {
-		n.line("    %s $front_wanted;", key)
+	for keys := range slices.Chunk(found.everywhere(), lineKeys) {
+		n.line("    \"~^(?:%s)$\" $front_wanted;", strings.Join(keys, "|"))
 	}
 	n.line("}")
 }

@@ -3,17 +3,40 @@ package testserver
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
 // Nginx runs nginx in one process and gives its address, HOST:PORT. servers are
-// what stands in its http block; the first "listen 80;" becomes that address. Where
+// what stands in its http block; "listen 80;", or another port, becomes that address. Where
 // it is not installed the test skips.
 func Nginx(t testing.TB, servers string) (addr string) {
 	t.Helper()
 	addr, _ = StartNginx(t, servers)
 	return addr
+}
+
+// listens is what a site says of its address.
+var listens = regexp.MustCompile(`listen [0-9]+;`)
+
+// CheckNginx has nginx read what goes into its http block, and gives what it says of
+// it when it does not refuse it: warnings.
+func CheckNginx(t testing.TB, servers string) string {
+	t.Helper()
+	require(t, "nginx")
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(conf, []byte(nginxConfig(dir, servers)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "nginx", "-t", "-q", "-p", dir, "-e", "stderr", "-c", conf).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nginx -t: %v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // StartNginx is Nginx for a test that stops the server before its end.
@@ -22,7 +45,7 @@ func StartNginx(t testing.TB, servers string) (addr string, stop func()) {
 	require(t, "nginx")
 	dir := t.TempDir()
 	addr, stop, err := run(dir, "nginx", "/", func(addr string) string {
-		return nginxConfig(dir, strings.Replace(servers, "listen 80;", "listen "+addr+";", 1))
+		return nginxConfig(dir, listens.ReplaceAllString(servers, "listen "+addr+";"))
 	}, func(conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} })
 	if err != nil {
 		t.Fatal(err)
