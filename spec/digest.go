@@ -33,7 +33,7 @@ func CheckDescriptor(d ocispec.Descriptor) error {
 	if d.Size < 0 {
 		return Refuse(RuleDescriptor, "", "descriptor %s has the negative size %d", d.Digest, d.Size)
 	}
-	if !mediaTypePattern.MatchString(d.MediaType) {
+	if !mediaTypePattern().MatchString(d.MediaType) {
 		return Refuse(RuleDescriptor, "", "descriptor %s has the bad media type %q", d.Digest, d.MediaType)
 	}
 	return nil

@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"regexp"
+	"sync"
 )
 
 // AnnotationIndexIdentity names, in a child of an index, the annotations that
@@ -15,7 +16,9 @@ const AnnotationIndexIdentity = LabelPrefix + "index.identity"
 const AnnotationIndexRemoved = LabelPrefix + "index.removed"
 
 // indexPlatform is an os with its version in brackets, and the rest.
-var indexPlatform = regexp.MustCompile(`^([^(/]+)(?:\(([A-Za-z0-9][A-Za-z0-9._+~:-]{0,255})\))?(/.*)$`)
+var indexPlatform = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([^(/]+)(?:\(([A-Za-z0-9][A-Za-z0-9._+~:-]{0,255})\))?(/.*)$`)
+})
 
 // IndexString gives the platform with its os.version where it has one, the
 // value of AnnotationIndexPlatform: "linux(fedora-42)/arm/v7". containerd's
@@ -31,7 +34,7 @@ func (p Platform) IndexString() string {
 // ParseIndexPlatform reads what IndexString writes. OS and architecture have to
 // be there. The error is a plain one.
 func ParseIndexPlatform(s string) (Platform, error) {
-	parts := indexPlatform.FindStringSubmatch(s)
+	parts := indexPlatform().FindStringSubmatch(s)
 	if parts == nil {
 		return Platform{}, fmt.Errorf("platform %q is not OS[(OS.VERSION)]/ARCH[/VARIANT]", s)
 	}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // LabelPrefix starts every label and annotation of the format, Version is the
@@ -83,13 +84,15 @@ func isLinkName(p string) bool {
 // PathLabels gives the labels that a layout may turn into directory names.
 func PathLabels() []string { return []string{LabelOSName, LabelOSVersion, LabelOSArch} }
 
-var pathLabelPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+var pathLabelPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+})
 
 // CheckPathLabel refuses a value of a label that becomes one directory name,
 // unless it has 1 to 64 of the characters A-Z a-z 0-9 . _ + -, the first a
 // letter or digit, and is no reserved name.
 func CheckPathLabel(key, value string) error {
-	if !pathLabelPattern.MatchString(value) {
+	if !pathLabelPattern().MatchString(value) {
 		return Refuse(RuleLabelValue, key, "value %q cannot be a directory name", value)
 	}
 	if reservedAtTop(value) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -19,7 +20,9 @@ type Platform struct {
 
 // platformWord is what a part of a platform may be: it ends up in labels,
 // tags and directory names.
-var platformWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+var platformWord = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+})
 
 // ParsePlatform reads what a user writes: OS/ARCH[/VARIANT], or an architecture
 // alone, which means linux. Aliases (x86_64, aarch64, armhf, …) are accepted,
@@ -31,7 +34,7 @@ func ParsePlatform(s string) (Platform, error) {
 		return Platform{}, fmt.Errorf("platform %q is not OS/ARCH[/VARIANT]", s)
 	}
 	for _, word := range parts {
-		if !platformWord.MatchString(word) || word == "unknown" {
+		if !platformWord().MatchString(word) || word == "unknown" {
 			return Platform{}, fmt.Errorf("platform %q is not OS/ARCH[/VARIANT]", s)
 		}
 	}
@@ -56,11 +59,11 @@ func PlatformOf(p *ocispec.Platform) (Platform, bool) {
 		return Platform{}, false
 	}
 	for _, word := range []string{p.OS, p.Architecture} {
-		if !platformWord.MatchString(word) || strings.EqualFold(word, "unknown") {
+		if !platformWord().MatchString(word) || strings.EqualFold(word, "unknown") {
 			return Platform{}, false
 		}
 	}
-	if p.Variant != "" && !platformWord.MatchString(p.Variant) {
+	if p.Variant != "" && !platformWord().MatchString(p.Variant) {
 		return Platform{}, false
 	}
 	have := Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion}

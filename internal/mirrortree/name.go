@@ -7,12 +7,17 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // The grammars of the distribution specification.
 var (
-	nameGrammar = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagGrammar  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	nameGrammar = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	})
+	tagGrammar = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	})
 )
 
 // maxName is what registries accept, with the host in front.
@@ -21,7 +26,7 @@ const maxName = 255
 // CheckName refuses names that are no repository's, and those few whose directory
 // would stand where a tree has something else.
 func CheckName(name string) error {
-	if len(name) > maxName || !nameGrammar.MatchString(name) {
+	if len(name) > maxName || !nameGrammar().MatchString(name) {
 		return fmt.Errorf("%q is not the name of a repository", name)
 	}
 	if name == "ping" || strings.HasPrefix(name, "ping/") || strings.Contains("/"+name+"/", "/tags/list/") {
@@ -31,7 +36,7 @@ func CheckName(name string) error {
 }
 
 // IsTag tells whether a tag is well-formed.
-func IsTag(tag string) bool { return tagGrammar.MatchString(tag) }
+func IsTag(tag string) bool { return tagGrammar().MatchString(tag) }
 
 // Repositories lists the repositories of a tree, sorted by directory. A tree that
 // is empty has none.

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // bundleSource reads one image of a bundle as if it were in its registry.
@@ -38,7 +39,7 @@ func (b *Bundle) Tags(repository string) []string {
 	for name := range b.byName {
 		if ref, err := ParseBundleName(name); err == nil && ref.Name == repository && ref.Tag != "" {
 			tags = append(tags, ref.Tag)
-		} else if attachmentName.MatchString(name) {
+		} else if attachmentName().MatchString(name) {
 			tags = append(tags, name)
 		}
 	}
@@ -95,7 +96,7 @@ func (s *bundleSource) named() (found []ocispec.Descriptor, known bool) {
 // near lists what is there instead: images of the same repository if there are any.
 // Nobody misses an attachment by mistake, and they are looked for often.
 func (s *bundleSource) near(known bool) []string {
-	if attachmentName.MatchString(s.want.Tag) {
+	if attachmentName().MatchString(s.want.Tag) {
 		return nil
 	}
 	repos := map[string][]bundleEntry{s.want.Name: s.byRepo[s.want.Name]}

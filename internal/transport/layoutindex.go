@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // blobName is where a layout keeps a blob. The digest must have been checked.
@@ -104,7 +105,7 @@ func selectEntry(idx *ocispec.Index, ref Reference) (ocispec.Descriptor, error) 
 // isAttachment tells whether a name is one that attachments have, in a bundle the
 // tag of it.
 func isAttachment(name string) bool {
-	return attachmentName.MatchString(name[strings.LastIndexByte(name, ':')+1:])
+	return attachmentName().MatchString(name[strings.LastIndexByte(name, ':')+1:])
 }
 
 var errNoEntry = errors.New("no such entry")

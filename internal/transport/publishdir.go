@@ -8,13 +8,16 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // dirName matches the names that the directory format uses.
-var dirName = regexp.MustCompile(`^(version|manifest\.json|signature-[0-9]+|(sha(256|384|512)-)?[0-9a-f]{64,128}(\.manifest\.json|\.signature-[0-9]+)?)$`)
+var dirName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(version|manifest\.json|signature-[0-9]+|(sha(256|384|512)-)?[0-9a-f]{64,128}(\.manifest\.json|\.signature-[0-9]+)?)$`)
+})
 
 // checkDirTarget allows an empty directory and one that holds an image in the
 // same format and nothing else: it is replaced as a whole.
@@ -27,7 +30,7 @@ func checkDirTarget(dst Reference, st os.FileInfo) error {
 		return err
 	}
 	for _, n := range names {
-		if !dirName.MatchString(n) {
+		if !dirName().MatchString(n) {
 			return targetError(dst, "the directory holds %q, which is not part of an image", n)
 		}
 	}

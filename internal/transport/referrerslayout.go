@@ -6,20 +6,24 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // attachmentName is the grammar of the names under which a layout or registry
 // keeps what is attached to manifests.
-var attachmentName = regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})(\.[a-z0-9-]+)?$`)
+var attachmentName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})(\.[a-z0-9-]+)?$`)
+})
 
 // AttachedTo reads the tag of what is attached to a manifest: ALGORITHM-HEX for the
 // list of what refers to it, ALGORITHM-HEX.SUFFIX for its companions.
 func AttachedTo(tag string) (subject digest.Digest, suffix string, ok bool) {
-	if !attachmentName.MatchString(tag) {
+	if !attachmentName().MatchString(tag) {
 		return "", "", false
 	}
 	tag, suffix, _ = strings.Cut(tag, ".")

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sync"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // ErrChanged says that a tag no longer names what [PutOptions] expected:
@@ -176,7 +178,9 @@ func (r *Repository) Lock(ctx context.Context) (unlock func(), err error) {
 func (r *Repository) Close() error { return r.store.close() }
 
 // registryTag is the grammar of tags in the distribution specification.
-var registryTag = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+var registryTag = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+})
 
 // name tells tags from digests.
 func (r *Repository) name(s string) (tag string, d digest.Digest, err error) {
@@ -184,7 +188,7 @@ func (r *Repository) name(s string) (tag string, d digest.Digest, err error) {
 		d, err = spec.ParseDigest(s)
 		return "", d, err
 	}
-	grammar := registryTag
+	grammar := registryTag()
 	if r.ref.Transport == OCI {
 		grammar = layoutName
 	}

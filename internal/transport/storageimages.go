@@ -28,7 +28,7 @@ func (s *imageStore) image(sys *types.SystemContext, ref Reference) (*storage.Im
 	if n.image == "" {
 		return s.imageByID(ref, n.id)
 	}
-	if n.id == "" && ref.Tag == "" && ref.Digest == "" && imageID.MatchString(n.image) {
+	if n.id == "" && ref.Tag == "" && ref.Digest == "" && imageID().MatchString(n.image) {
 		if img, err := s.imageByID(ref, n.image); err == nil || len(n.image) == fullID {
 			return img, err
 		}

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/docker/reference"
@@ -11,7 +12,9 @@ import (
 
 // imageID matches the ID of an image in container storage: 64 hexadecimal
 // digits, or the first of them. Tools take no fewer than three.
-var imageID = regexp.MustCompile(`^[0-9a-f]{3,64}$`)
+var imageID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-f]{3,64}$`)
+})
 
 // fullID is the length of an image ID that is not cut off.
 const fullID = 64
@@ -61,7 +64,7 @@ func parseStorage(whole, rest string) (Reference, error) {
 		n.image = hex
 	}
 	ref := Reference{Transport: ContainersStorage, Name: n.String()}
-	if n.image == "" || len(n.image) == fullID && imageID.MatchString(n.image) {
+	if n.image == "" || len(n.image) == fullID && imageID().MatchString(n.image) {
 		return ref, nil
 	}
 	named, err := reference.ParseNormalizedNamed(n.image)
@@ -96,7 +99,7 @@ func splitStorageName(whole, rest string) (storageName, error) {
 	if i := strings.LastIndexByte(n.image, '@'); i >= 0 {
 		behind := n.image[i+1:]
 		if _, err := digest.Parse(behind); err != nil {
-			if !imageID.MatchString(behind) {
+			if !imageID().MatchString(behind) {
 				return n, badRef("", "image reference %q: %q is neither a digest nor an image ID", whole, behind)
 			}
 			n.image, n.id = n.image[:i], behind
