@@ -23,6 +23,7 @@ func Main(app App) {
 	if reexecuted() {
 		os.Exit(ExitDone)
 	}
+	delayCollector()
 	os.Exit(runWithSignals(app))
 }
 
