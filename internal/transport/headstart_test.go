@@ -25,6 +25,12 @@ func TestHeadStart(t *testing.T) {
 	begins := func(reqs []string, what string) bool {
 		return slices.ContainsFunc(reqs, func(r string) bool { return strings.HasPrefix(r, what) })
 	}
+	// The first upload is that of the head start: others begin after it was refused.
+	refuse, wait := times(1, "POST", status(503)), after(http.MethodPost, "HEAD /v2/r/blobs/")
+	refused := func(w http.ResponseWriter, r *http.Request) bool {
+		done := refuse(w, r)
+		return wait(w, r) || done
+	}
 	for _, tt := range []struct {
 		name  string
 		has   string // tag under which the registry has the image
@@ -32,9 +38,9 @@ func TestHeadStart(t *testing.T) {
 		posts int
 	}{
 		{"it goes up while it is packed", "", nil, 3},
-		{"the registry has it", "v0", afterPATCH("HEAD /v2/r/blobs/" + im.m.Layers[0].Digest.String()), 1},
+		{"the registry has it", "v0", after(http.MethodPatch, "HEAD /v2/r/blobs/"+im.m.Layers[0].Digest.String()), 1},
 		{"the tag exists", "v1", nil, 0},
-		{"no upload may begin", "", times(1, "POST", status(503)), 4},
+		{"no upload may begin", "", refused, 4},
 		{"the registry knows no PATCH", "", times(1, "PATCH", status(405)), 4},
 		{"the connection breaks", "", times(1, "PATCH", drop), 4},
 		{"it may not be finished", "", times(1, "PUT /v2/r/blobs", status(404)), 4},
@@ -75,12 +81,12 @@ func TestHeadStart(t *testing.T) {
 	}
 }
 
-// afterPATCH lets a request wait until an upload is on its way.
-func afterPATCH(prefix string) func(http.ResponseWriter, *http.Request) bool {
+// after lets requests wait until one of that method has come.
+func after(method, prefix string) func(http.ResponseWriter, *http.Request) bool {
 	sent := make(chan struct{})
 	begin := sync.OnceFunc(func() { close(sent) })
 	return func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPatch {
+		if r.Method == method {
 			begin()
 		}
 		if strings.HasPrefix(r.Method+" "+r.URL.Path, prefix) {
