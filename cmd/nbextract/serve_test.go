@@ -199,7 +199,7 @@ func TestServeDHCP(t *testing.T) {
 	if out, code := nbextract("serve", "-d", boot, "--print-dhcp", "dnsmasq", "--advertise", "192.0.2.1", "--http", ":8080"); code != 0 || !strings.Contains(out, "http://192.0.2.1:8080/") {
 		t.Errorf("another port: %s", out)
 	}
-	if out, code := nbextract("serve", "-d", boot, "--print-dhcp", "isc", "--tree", "fedora"); code != 1 || !strings.Contains(out, "entrypoint") {
+	if out, code := nbextract("serve", "-d", boot, "--print-dhcp", "isc", "--tree", "fedora"); code != 4 || !strings.Contains(out, "entrypoint") {
 		t.Errorf("no such tree: %d %s", code, out)
 	}
 	long := strings.Repeat("long/", 24) + "{os.name}"
