@@ -32,10 +32,16 @@ type menuSettings struct {
 	Menus []Menu `json:"menus"`
 }
 
+// menuWords are what may be written where menus are named.
+const menuWords = "there are grub, pxelinux and ipxe, each FORMAT or FORMAT=PATH, and none alone"
+
 // ParseMenus reads what menus are wanted: "FORMAT" or "FORMAT=PATH" each, or the one
 // word "none". templates are files, by format. The result is never nil. Errors tell of
 // wrong usage, or of a file that cannot be read.
 func ParseMenus(wanted []string, templates map[string]string) ([]Menu, error) {
+	if len(wanted) == 0 && len(templates) == 0 {
+		return nil, &usageError{msg: "no menu is named", hint: menuWords}
+	}
 	menus := []Menu{}
 	for _, w := range wanted {
 		if w == "none" && len(wanted) == 1 {
@@ -44,7 +50,7 @@ func ParseMenus(wanted []string, templates map[string]string) ([]Menu, error) {
 		name, at, given := strings.Cut(w, "=")
 		f := menu.Format(name)
 		if !slices.Contains(menu.Formats(), f) {
-			return nil, &usageError{msg: fmt.Sprintf("no menu for %q", name), hint: "there are grub, pxelinux and ipxe, each FORMAT or FORMAT=PATH, and none alone"}
+			return nil, &usageError{msg: fmt.Sprintf("no menu for %q", name), hint: menuWords}
 		}
 		if !given {
 			at = f.DefaultPath()

@@ -92,6 +92,9 @@ func (s *mirrorServeFlags) run(cmd *cobra.Command, env *cli.Env, dir string) err
 	case s.drain < 0:
 		return cli.Usage("--drain is not negative")
 	}
+	if err := checkAddresses(cmd, "listen", "metrics"); err != nil {
+		return err
+	}
 	c, err := front.ReadConfig(s.file)
 	if err != nil {
 		return err
@@ -185,4 +188,17 @@ func (s *mirrorServeFlags) serve(ctx context.Context, env *cli.Env, dir string, 
 		env.Info("stopped")
 	}
 	return err
+}
+
+// checkAddresses refuses flags that are no address to listen at. An empty one means
+// that nobody listens.
+func checkAddresses(cmd *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if at := cmd.Flag(name).Value.String(); at != "" {
+			if err := front.CheckAddress(at); err != nil {
+				return cli.Usage("--%s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }

@@ -20,6 +20,11 @@ func openFrom(cmd *cobra.Command, name string, refs []transport.Reference) (*tra
 		return nil, cli.WithHint(cli.Usage("--signature-policy looks for signatures at registries, and --from asks none"),
 			"demand signatures by --key or --certificate-identity: these are found in the bundle")
 	}
+	for _, flag := range []string{"mirror", "mirror-order", "allow-url-host", "allow-private-hosts"} {
+		if cmd.Flag(flag).Changed {
+			return nil, cli.Usage("--%s says how a network is used, and --from uses none", flag)
+		}
+	}
 	for _, ref := range refs {
 		if ref.Transport != transport.Docker {
 			return nil, cli.WithHint(cli.Usage("--from has images by their names in registries, and %q is none", ref),

@@ -64,6 +64,9 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for
   nbextract serve oci:release:debian-12`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.fixed = cmd.Flags().Changed
+			if err := checkAddresses(cmd, "tftp", "http", "metrics"); err != nil {
+				return err
+			}
 			if err := s.check(args); err != nil {
 				return err
 			}

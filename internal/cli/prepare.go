@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // prepare gives a command tree what both programs have in common, and returns a
@@ -80,6 +83,9 @@ func missingCommand(cmd *cobra.Command, args []string) error {
 // asUsage makes a usage error of what cobra complains about, with a hint to the
 // help of the command that was meant.
 func asUsage(err error, cmd *cobra.Command) error {
+	if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
+		err = wanted(invalid)
+	}
 	if ExitCode(err) == ExitFailed {
 		err = Usage("%w", err)
 	}
@@ -87,4 +93,21 @@ func asUsage(err error, cmd *cobra.Command) error {
 		return err
 	}
 	return WithHint(err, fmt.Sprintf("see %s --help", cmd.CommandPath()))
+}
+
+// wanted says what a flag wants where the library says how it was read.
+func wanted(err *pflag.InvalidValueError) error {
+	var number *strconv.NumError
+	var what string
+	switch kind := err.GetFlag().Value.Type(); {
+	case kind == "duration":
+		what = "a time such as 30s, 5m or 24h"
+	case !errors.As(err, &number):
+		return err // a flag of ours
+	case kind == "bool":
+		what = "true or false"
+	default:
+		what = "a whole number"
+	}
+	return Usage("invalid argument %q for \"--%s\" flag: want %s", err.GetValue(), err.GetFlag().Name, what)
 }

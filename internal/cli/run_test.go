@@ -35,6 +35,9 @@ func testApp(f func(ctx context.Context, env *Env) error) App {
 		}
 		var flags RegistryFlags
 		flags.Bind(do.Flags())
+		do.Flags().IntP("keep", "k", 2, "")
+		do.Flags().Bool("force", false, "")
+		do.Flags().Duration("grace", 0, "")
 		group := &cobra.Command{Use: "group"}
 		group.AddCommand(&cobra.Command{Use: "inner", Run: func(*cobra.Command, []string) {}})
 		root.AddCommand(do, group)
@@ -67,6 +70,10 @@ func TestRun(t *testing.T) {
 			"prog: error: invalid argument \"maybe\" for \"--tls-verify\" flag: want true or false, got \"maybe\"\nprog: hint: see prog do --help\n"},
 		{"bad level", "do --log-level=loud x", nil, 2,
 			"prog: error: invalid argument \"loud\" for \"--log-level\" flag: want one of error, warn, info, debug, got \"loud\"\nprog: hint: see prog do --help\n"},
+		{"no number", "do -k x x", nil, 2, "prog: error: invalid argument \"x\" for \"--keep\" flag: want a whole number\nprog: hint: see prog do --help\n"},
+		{"no truth", "do --force=x x", nil, 2, "prog: error: invalid argument \"x\" for \"--force\" flag: want true or false\nprog: hint: see prog do --help\n"},
+		{"no time", "do --grace 5 x", nil, 2,
+			"prog: error: invalid argument \"5\" for \"--grace\" flag: want a time such as 30s, 5m or 24h\nprog: hint: see prog do --help\n"},
 		{"no command", "", nil, 2, "prog: error: prog needs a command\nprog: hint: see prog --help\n"},
 		{"near command", "dp", nil, 2, "prog: error: prog has no command \"dp\"\nprog: hint: did you mean do?\n"},
 		{"group", "group", nil, 2, "prog: error: prog group needs a command\nprog: hint: see prog group --help\n"},

@@ -3,8 +3,10 @@ package front
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -150,7 +152,27 @@ func (c *Config) complete() {
 	}
 }
 
+// CheckAddress refuses what is no [ADDRESS]:PORT to listen at.
+func CheckAddress(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("want ADDRESS:PORT or :PORT, such as 192.0.2.1:5000 or :5000, not %q", s)
+	}
+	return nil
+}
+
 func (c *Config) check() (errs config.Errors) {
+	if err := CheckAddress(c.Listen); err != nil {
+		errs = append(errs, c.At("listen").Errorf("%v", err))
+	}
+	if c.Metrics != "" {
+		if err := CheckAddress(c.Metrics); err != nil {
+			errs = append(errs, c.At("metrics").Errorf("%v", err))
+		}
+	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, c.Errorf("tls-cert and tls-key go together"))
 	}

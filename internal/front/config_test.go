@@ -24,8 +24,10 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	const one = "mirrors:\n- url: https://a.example\n"
 	for text, want := range map[string]string{
-		"":                                            "f.yaml: file is empty",
-		"listen: :1\n":                                "f.yaml:1: mirrors: a front has at least one mirror",
+		"":             "f.yaml: file is empty",
+		"listen: :1\n": "f.yaml:1: mirrors: a front has at least one mirror",
+		"listen: foo\nmirrors: [{url: https://a.example}]\n":    `f.yaml:1: listen: want ADDRESS:PORT or :PORT, such as 192.0.2.1:5000 or :5000, not "foo"`,
+		"mirrors: [{url: https://a.example}]\nmetrics: :http\n": `f.yaml:2: metrics: want ADDRESS:PORT or :PORT, such as 192.0.2.1:5000 or :5000, not ":http"`,
 		"mirrors: []\n":                               "f.yaml:1: mirrors: a front has at least one mirror",
 		one + "  wieght: 3\n":                         `f.yaml:3: mirrors[0].wieght: unknown key; did you mean "weight"?`,
 		one + "  weight: 0\n":                         "f.yaml:3: mirrors[0].weight: want a number from 1 to 10000, not 0",
