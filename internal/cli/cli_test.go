@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime/debug"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,5 +129,28 @@ func TestVersionOf(t *testing.T) {
 	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}}
 	if got := versionOf(info); got != "devel-0123456789ab+dirty (go1.26.0)" {
 		t.Error(got)
+	}
+}
+
+// TestRightsHint: who may not look into a directory is told who may, unless there is
+// better advice.
+func TestRightsHint(t *testing.T) {
+	denied := fmt.Errorf("open: %w", &fs.PathError{Op: "open", Path: ".nbextract", Err: syscall.EACCES})
+	for _, tt := range []struct {
+		err  error
+		user int
+		want string
+	}{
+		{denied, 1000, "user 1000 has no right"},
+		{denied, 0, ""},
+		{&fs.PathError{Op: "open", Path: "f", Err: syscall.ENOENT}, 1000, ""},
+		{os.NewSyscallError("bind", syscall.EACCES), 1000, ""},
+	} {
+		if got := rightsHint(tt.err, tt.user); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%v for %d: %q", tt.err, tt.user, got)
+		}
+	}
+	if got := Hint(WithHint(denied, "better")); got != "better" {
+		t.Errorf("%q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 )
 
 // The exit codes of both commands. Other packages do not import these: an error
@@ -72,8 +73,27 @@ func ExitCode(err error) int {
 }
 
 // Hint returns the advice that err carries, or "". Of several the outermost
-// wins; an error whose advice is empty does not hide one further in.
+// wins; an error whose advice is empty does not hide one further in. Without any,
+// who has no right to a file is told who has.
 func Hint(err error) string {
+	if h := carried(err); h != "" {
+		return h
+	}
+	return rightsHint(err, os.Geteuid())
+}
+
+// rightsHint is the advice for a user who has no right to a file. Where root has
+// none there is another reason.
+func rightsHint(err error, user int) string {
+	var file *fs.PathError
+	if user == 0 || !errors.Is(err, fs.ErrPermission) || !errors.As(err, &file) {
+		return ""
+	}
+	return fmt.Sprintf("user %d has no right to that; run this as the user who has: for a boot directory or a mirror, the one whose runs fill it", user)
+}
+
+// carried is the advice of err itself.
+func carried(err error) string {
 	for err != nil {
 		var hinter interface {
 			error

@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 )
 
 // transferError is a request that got no answer.
@@ -21,10 +23,15 @@ func (e *transferError) Error() string { return fmt.Sprintf("%s %q: %v", e.metho
 // Unwrap gives the cause.
 func (e *transferError) Unwrap() error { return e.err }
 
-// Hint knows the causes that a setting cures.
+// Hint knows the causes that a setting cures, and what is to be looked at.
 func (e *transferError) Hint() string {
 	var cert *tls.CertificateVerificationError
+	var dns *net.DNSError
 	switch {
+	case errors.As(e.err, &dns) && dns.IsNotFound:
+		return "check the name of the host"
+	case errors.Is(e.err, syscall.ECONNREFUSED):
+		return "nothing listens there: check host and port; plain http is tried with --tls-verify=false only"
 	case errors.As(e.err, &cert):
 		return "put the registry's CA certificate into certs.d, or name its directory with --cert-dir"
 	case errors.Is(e.err, http.ErrSchemeMismatch):
