@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
@@ -19,8 +19,10 @@ type hookFlags struct {
 	timeout time.Duration
 }
 
-func (h *hookFlags) bind(f *pflag.FlagSet) {
+func (h *hookFlags) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringArrayVar(&h.given, "hook", nil, "`EVENT=PROGRAM` to run at pre-commit (may veto), post-commit or failed; with arguments as a JSON list")
+	cli.Keys(cmd, "hook", extract.EventPreCommit, extract.EventPostCommit, extract.EventFailed)
 	f.DurationVar(&h.timeout, "hook-timeout", hooks.DefaultTimeout, "`TIME` that a hook may take")
 }
 

@@ -65,6 +65,7 @@ does. With --brief it does neither.`,
 	jsonFlag(cmd, &asJSON)
 	registry.Bind(cmd.Flags())
 	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to show, and nothing else (default: all there is)")
+	cli.Platforms(cmd)
 	cmd.Flags().BoolVar(&tags, "tags", false, "list tags even where the reference names an image")
 	cmd.Flags().BoolVar(&brief, "brief", false, "read no layers and list no files: platforms, digests and sizes only; of a repository its tags only")
 	return cmd

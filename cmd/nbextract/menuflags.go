@@ -22,6 +22,7 @@ func (m *menuFlags) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&m.menus, "menu", nil, "boot menus of DIR from now on: `FORMAT`[=PATH] of grub, pxelinux and ipxe, or none (default: those that it has)")
 	f.StringArrayVar(&m.templates, "menu-template", nil, "`FORMAT=FILE` with the template of a menu")
+	cli.Keys(cmd, "menu-template", "grub", "pxelinux", "ipxe")
 	f.StringVar(&m.entry.Args, "menu-args", "", "`ARGS` for the kernel in menus (default: what was given before)")
 	f.StringVar(&m.entry.Title, "menu-title", "", "`TITLE` in menus (default: system, version and architecture)")
 	m.changed = f.Changed

@@ -70,6 +70,8 @@ server, or with "rsync" a script for machines that copy the mirror. See docs/mir
   # the web server for it
   nbextract mirror --print-config nginx /srv/mirror >/etc/nginx/conf.d/mirror.conf`,
 		Args: cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: completeDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m.opts.Dir = args[len(args)-1]
 			if m.web.kind != "" {
@@ -90,6 +92,7 @@ func (m *mirrorFlags) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&m.file, "file", "f", "", "read more references from `FILE`, one in a line; # begins a comment, - is standard input")
 	f.StringSliceVar(&m.opts.Platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] whose entries of indexes to bring, such as linux/amd64 or aarch64 (default: all)")
+	cli.Platforms(cmd, "all")
 	f.StringVar(&m.opts.Repository, "repository", "", "put all images into the repository `NAME` of the mirror (default: the names that they have)")
 	f.StringVar(&m.attachments, "attachments", string(mirror.AttachmentsNew), "`new|always|never`: when to ask for signatures and other referrers of a manifest: when it comes into the mirror, in every run, not at all")
 	f.BoolVar(&m.opts.BootTrees, "boot-trees", false, "lay out the boot trees of images below DIR/boot")

@@ -63,7 +63,9 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for --dr
   # without a daemon
   nbextract mirror serve -c front.yaml --print-config nginx --crawl /srv/mirror >/etc/nginx/conf.d/front.conf`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, env, args[0]) },
+
+		ValidArgsFunction: completeDir,
+		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd, env, args[0]) },
 	}
 	f := cmd.Flags()
 	f.StringVarP(&s.file, "config", "c", "", "read mirrors and settings from `FILE` (required)")

@@ -28,7 +28,8 @@ Files are hashed before they count again. What turns out to be damaged is
 fetched by digest from where the tree came from; otherwise no network is used.`,
 		Example: `  nbextract rollback -d /var/lib/tftpboot fedora/42/amd64
   nbextract rollback -d /var/lib/tftpboot fedora/42/amd64 --to sha256:0d1c2b`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeTree,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newClient(env, &registry, o.Dir)
 			if err != nil {
@@ -66,6 +67,8 @@ func unpinCommand(env *cli.Env) *cobra.Command {
 		Long:    `Unpin ends what rollback began: the next pull brings the tree at PATH up to date.`,
 		Example: "  nbextract unpin -d /var/lib/tftpboot fedora/42/amd64",
 		Args:    cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: completeTree,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Log = env.Info
 			live, was, err := extract.Unpin(cmd.Context(), o, optionalPath(args))

@@ -93,8 +93,10 @@ SIGTERM ends it: nothing new is begun, and what is being sent may go on for
 	f.StringVar(&s.advertise, "advertise", "", "with --print-dhcp, the `ADDRESS` at which machines find this server (default: the first of this host)")
 	f.StringVar(&s.tree, "tree", "", "with --print-dhcp, the `PATH` of the tree to boot, or its beginning (default: the one installed last)")
 	f.StringSliceVar(&s.platforms, "platform", []string{"all"}, "with IMAGE, `PLATFORM`[,PLATFORM...] to lay out")
+	cli.Platforms(cmd, "all")
 	layoutFlag(cmd, &s.layouts, "with IMAGE, ")
 	_ = cmd.MarkFlagDirname("dir")
+	_ = cmd.RegisterFlagCompletionFunc("tree", completeTree)
 	_ = cmd.MarkFlagFilename("sync", "yaml", "yml")
 	return cmd
 }

@@ -177,6 +177,7 @@ func (b *buildFlags) bind(cmd *cobra.Command) {
 	o, fs := &b.options, cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&b.platform, "platform", "", "`OS/ARCH[/VARIANT]` that the files are for; x86_64, aarch64 and the like mean linux (default: what the sources say)")
+	cli.Platforms(cmd)
 	fs.StringVar(&o.OSName, "os-name", "", "`NAME` of the operating system, as in fedora (default: what the sources say)")
 	fs.StringVar(&o.OSVersion, "os-version", "", "its `VERSION`, as in 42 (default: what the sources say)")
 	fs.StringVar(&o.Entrypoint, "entrypoint", "", "`PATH` in the tree of what UEFI starts first, usually shim")

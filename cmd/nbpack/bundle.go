@@ -61,6 +61,7 @@ func (f *bundleFlags) bind(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.StringVarP(&f.file, "file", "f", "", "read more references from `FILE`, one on a line; # begins a comment, - is standard input")
 	fs.StringSliceVar(&f.platforms, "platform", nil, "`PLATFORM`[,PLATFORM...] to take of indexes, such as linux/amd64 or aarch64 (default: all)")
+	cli.Platforms(cmd)
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as one JSON object")
 	f.registry.Bind(fs)
 }

@@ -97,6 +97,7 @@ that image as its first entry.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&platform, "platform", "", "`OS[(OS.VERSION)]/ARCH[/VARIANT]`: the entry of a source that is an index, else the platform of the entry")
+	cli.Platforms(cmd)
 	fs.BoolVar(&o.All, "all", false, "take every entry of a source that is an index")
 	fs.StringArrayVar(&annotations, "annotation", nil, "`KEY=VALUE`: annotate the entry; an empty value leaves KEY out (may be repeated)")
 	fs.StringVar(&artifactType, "artifact-type", "", "`TYPE`: artifactType of the entry, instead of that of the content; empty for none")

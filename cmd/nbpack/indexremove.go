@@ -57,6 +57,7 @@ back; "nbpack build --index" and "nbpack index add" put a new entry in its place
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&platform, "platform", "", "`OS[(OS.VERSION)]/ARCH[/VARIANT]` of the entry")
+	cli.Platforms(cmd)
 	fs.StringVar(&want, "digest", "", "`DIGEST` of the manifest that the entry names")
 	fs.StringVar(&artifactType, "artifact-type", "", "artifactType `TYPE` of the entry; if empty, it has none")
 	fs.StringArrayVar(&annotations, "annotation", nil, "`KEY=VALUE`: annotation of the entry; with an empty value, it has none of this KEY (may be repeated)")

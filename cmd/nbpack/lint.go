@@ -116,6 +116,7 @@ The exit code is 3 if there is an error, 0 if there are only warnings.`,
 		},
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "`OS/ARCH[/VARIANT]` that the files of a directory are for (default: what they say)")
+	cli.Platforms(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	flags.Bind(cmd.Flags())
 	return cmd

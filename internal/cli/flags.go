@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -51,12 +50,6 @@ func (o *optionalBool) Set(s string) error {
 	}
 	*o.p = &v
 	return nil
-}
-
-// Values lets shells complete a flag of cmd, which has these values and no others.
-func Values(cmd *cobra.Command, flag string, values ...string) {
-	// It fails only for a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // levelValue is the flag value of --log-level.

@@ -76,6 +76,9 @@ func run(ctx context.Context, app App, args []string, stdout, stderr io.Writer, 
 	root.SetOut(stdout) // before prepare: the completion command keeps it
 	root.SetErr(stderr)
 	started := prepare(root, env, ready)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		plainUsages(root)
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitDone
