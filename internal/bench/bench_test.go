@@ -95,3 +95,49 @@ func TestPlaceTwice(t *testing.T) {
 		t.Error("a file that is missing is placed")
 	}
 }
+
+// TestProxyPassesBlobs: whole, in part and missing, the answers are the registry's.
+func TestProxyPassesBlobs(t *testing.T) {
+	content := strings.Repeat("0123456789abcdef", 1<<16)
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "there") {
+			http.NotFound(w, r)
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+	}))
+	defer registry.Close()
+	p := newProxy(strings.TrimPrefix(registry.URL, "http://"))
+	before := httptest.NewServer(p)
+	defer before.Close()
+	for _, c := range []struct {
+		name, ask string
+		status    int
+		want      string
+	}{
+		{"there", "", http.StatusOK, content},
+		{"there", "bytes=5-9", http.StatusPartialContent, content[5:10]},
+		{"there", "bytes=5-", http.StatusPartialContent, content[5:]},
+		{"gone", "", http.StatusNotFound, "404 page not found\n"},
+	} {
+		req, err := http.NewRequest(http.MethodGet, before.URL+"/v2/r/blobs/sha256:"+c.name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.ask != "" {
+			req.Header.Set("Range", c.ask)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != c.status || string(body) != c.want {
+			t.Errorf("%+v: %s, %d bytes, %v", c.name+c.ask, resp.Status, len(body), err)
+		}
+		if requests, bytes := p.take(); requests != 1 || bytes != int64(len(c.want)) {
+			t.Errorf("%s %s: %d requests, %d bytes", c.name, c.ask, requests, bytes)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync/atomic"
 )
 
@@ -12,11 +13,12 @@ import (
 type proxy struct {
 	requests atomic.Int64
 	bytes    atomic.Int64 // of bodies, both ways
+	registry string       // host:port
 	next     *httputil.ReverseProxy
 }
 
 func newProxy(registry string) *proxy {
-	p := &proxy{}
+	p := &proxy{registry: registry}
 	target := &url.URL{Scheme: "http", Host: registry}
 	p.next = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -35,6 +37,9 @@ func newProxy(registry string) *proxy {
 // ServeHTTP implements [http.Handler].
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.requests.Add(1)
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha") && p.passBlob(w, r) {
+		return
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = p.count(r.Body)
 	}
