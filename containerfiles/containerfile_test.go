@@ -5,7 +5,6 @@ package containerfiles_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -370,7 +370,7 @@ func newBuildah(t *testing.T) buildah {
 	dir := t.TempDir()
 	b := buildah{"--storage-driver", "vfs", "--root", dir + "/root", "--runroot", dir + "/run"}
 	if out, err := exec.Command("buildah", append(slices.Clone(b), "from", "scratch")...).CombinedOutput(); err != nil {
-		skip(t, fmt.Sprintf("buildah does not work here: %s", out))
+		testneed.Missing(t, "buildah does not work here: %s", out)
 	}
 	return b
 }

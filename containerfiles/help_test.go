@@ -6,21 +6,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // need skips a test whose tools are missing; .ci/run installs them.
 func need(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			skip(t, err.Error())
-		}
+		testneed.Tool(t, tool)
 	}
-}
-
-func skip(t *testing.T, reason string) {
-	t.Helper()
-	t.Skip(reason)
 }
 
 // command runs a program that must succeed and gives its standard output.

@@ -68,13 +68,13 @@ func TestSourceChanges(t *testing.T) {
 // TestSingleFileChanges does the same with files that are artifacts of their own.
 func TestSingleFileChanges(t *testing.T) {
 	for what, change := range sourceChanges() {
+		if what == "new" || what == "gone" {
+			continue // these are about directories
+		}
 		t.Run(what, func(t *testing.T) {
 			dir := writeTree(t, t.TempDir(), "a=a", "b="+noise(1<<20), "c=c", "d/x", "l -> a", "other="+noise(1<<20))
 			names := []string{"a", "b", "c"}
-			switch what {
-			case "new", "gone":
-				t.Skip("is about directories")
-			case "link changed": // a link that was named as a source is followed
+			if what == "link changed" { // a link that was named as a source is followed
 				names = []string{"l", "b"}
 			}
 			o := amd64()

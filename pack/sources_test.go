@@ -11,6 +11,7 @@ import (
 
 	"github.com/ulikunitz/xz"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -154,17 +155,6 @@ func TestToTop(t *testing.T) {
 // TestDebianPackages packs the real packages of Debian's installer, if they are
 // in the directory that NBPACK_TEST_DEBS names (apt-get download puts them there).
 func TestDebianPackages(t *testing.T) {
-	dir := os.Getenv("NBPACK_TEST_DEBS")
-	if dir == "" {
-		t.Skip("NBPACK_TEST_DEBS names no directory with packages")
-	}
-	find := func(pattern string) string {
-		list, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil || len(list) != 1 {
-			t.Skipf("NBPACK_TEST_DEBS: %q fits %d packages", pattern, len(list))
-		}
-		return list[0]
-	}
 	for arch, want := range map[string]string{
 		"amd64":   "linux/amd64 debian-installer/amd64/bootnetx64.efi debian-installer/amd64/grubx64.efi debian-installer/amd64/pxelinux.0",
 		"arm64":   "linux/arm64 debian-installer/arm64/bootnetaa64.efi debian-installer/arm64/grubaa64.efi ",
@@ -172,7 +162,7 @@ func TestDebianPackages(t *testing.T) {
 		"ppc64el": "linux/ppc64le   ",
 	} {
 		t.Run(arch, func(t *testing.T) {
-			plan, err := Scan(t.Context(), Options{Sources: []string{find("debian-installer-12-netboot-" + arch + "_*.deb")}})
+			plan, err := Scan(t.Context(), Options{Sources: []string{testneed.Deb(t, "debian-installer-12-netboot-"+arch)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +189,7 @@ func TestDebianPackages(t *testing.T) {
 		})
 	}
 	t.Run("loaders", func(t *testing.T) {
-		plan, err := Scan(t.Context(), Options{Sources: []string{find("shim-signed_*_amd64.deb"), find("grub-efi-amd64-signed_*.deb"), find("pxelinux_*.deb")}})
+		plan, err := Scan(t.Context(), Options{Sources: []string{testneed.Deb(t, "shim-signed"), testneed.Deb(t, "grub-efi-amd64-signed"), testneed.Deb(t, "pxelinux")}})
 		if err != nil {
 			t.Fatal(err)
 		}

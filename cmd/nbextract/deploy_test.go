@@ -13,6 +13,7 @@ import (
 
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 const deployDir = "../../docs/deploy"
@@ -44,9 +45,7 @@ func TestSystemdUnits(t *testing.T) {
 		t.Fatal("the service does not start nbextract")
 	}
 	parses(t, strings.Fields(line[1]))
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("systemd-analyze is not installed")
-	}
+	testneed.Tool(t, "systemd-analyze")
 	dir := t.TempDir()
 	writeTree(t, dir, map[string]string{
 		"nbextract.service": strings.Replace(service, "/usr/bin/nbextract", "/bin/true", 1),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/drain"
 	"github.com/nbpack/nbpack/internal/front"
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -183,9 +184,8 @@ func frontClients(t *testing.T, n *mirrorNet) map[string]func(t *testing.T, addr
 		},
 	}
 	add := func(name string, args func(t *testing.T, addr string) []string) {
-		bin := findTool(name)
+		bin := testneed.Extra(t, name)
 		if bin == "" {
-			t.Logf("%s is not installed", name)
 			return
 		}
 		clients[name] = func(t *testing.T, addr string) error { return tryTool(t, bin, args(t, addr)...) }
@@ -281,16 +281,6 @@ func TestMirrorServeCrawls(t *testing.T) {
 	if f.metric(`nbextract_front_redirects_total{mirror="m1"}`) == before {
 		t.Error("nobody was sent to the mirror that is well again")
 	}
-}
-
-// findTool looks for a program on the path and among those that are built for tests.
-func findTool(name string) string {
-	for _, at := range []string{filepath.Join(os.Getenv("NBPACK_TEST_TOOLS"), name), name} {
-		if bin, err := exec.LookPath(at); err == nil {
-			return bin
-		}
-	}
-	return ""
 }
 
 // tryTool runs a program that may fail.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -115,9 +116,7 @@ func TestAlertRules(t *testing.T) {
 
 // TestDnsmasqRecipe asks dnsmasq.
 func TestDnsmasqRecipe(t *testing.T) {
-	if _, err := exec.LookPath("dnsmasq"); err != nil {
-		t.Skip("dnsmasq is not installed")
-	}
+	testneed.Tool(t, "dnsmasq")
 	out, err := exec.Command("dnsmasq", "--test", "-C", filepath.Join(deployDir, "dnsmasq.conf")).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)

@@ -17,6 +17,7 @@ import (
 	"oras.land/oras-go/v2/content/file"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -127,9 +128,7 @@ func TestIndexOfBuildah(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: buildah is not set up for others here")
 	}
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("buildah is not installed")
-	}
+	testneed.Tool(t, "buildah")
 	host, work := testserver.Registry(t, ""), t.TempDir()
 	writeTree(t, work, map[string]string{
 		"policy.json": `{"default":[{"type":"insecureAcceptAnything"}]}`,

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // TestMain makes nbextract a command of the scripts.
@@ -35,6 +37,7 @@ func (c cleaner) Run() int {
 // TestScripts runs the real commands. nbpack, which makes the images, is built
 // for it: the two programs must work together as they are shipped.
 func TestScripts(t *testing.T) {
+	testneed.Scripts(t, "testdata/script")
 	nbpack := nbpackPath(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // serving is a run of nbextract serve.
@@ -186,7 +187,10 @@ func TestServeDHCP(t *testing.T) {
 				t.Errorf("%s: no %q in\n%s", dialect, w, out)
 			}
 		}
-		if tool, err := exec.LookPath("dnsmasq"); err == nil && dialect == "dnsmasq" {
+		if dialect != "dnsmasq" {
+			continue
+		}
+		if tool := testneed.Extra(t, dialect); tool != "" {
 			conf := filepath.Join(dir, "dnsmasq.conf")
 			if err := os.WriteFile(conf, []byte(out), 0o644); err != nil {
 				t.Fatal(err)

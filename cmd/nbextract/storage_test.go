@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -56,9 +57,7 @@ func needTools(t *testing.T, tools ...string) {
 		t.Skip("not root: container storage is filled as root here")
 	}
 	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
+		testneed.Tool(t, tool)
 	}
 }
 

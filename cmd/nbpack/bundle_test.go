@@ -23,6 +23,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -140,9 +141,7 @@ func TestBundleOfRealRegistry(t *testing.T) {
 	if err := readIndexLayers(found); err != nil {
 		t.Errorf("go-containerregistry: %v", err)
 	}
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		t.Skip("skopeo is not installed")
-	}
+	testneed.Tool(t, "skopeo")
 	file := filepath.Join(t.TempDir(), "bundle.tar")
 	nbpackRun(t, "bundle", "create", "oci-archive:"+file, "oci:"+dir)
 	for from, to := range map[string]string{"oci:" + dir: "one", "oci-archive:" + file: "two"} {

@@ -15,6 +15,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // debianPool is where the recipe looks for the packages of the installer.
@@ -27,7 +28,7 @@ func debianMirror(t *testing.T, dir string) (mirror, keyring, build string) {
 	mirror = t.TempDir()
 	debs, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-*_all.deb"))
 	if err != nil || len(debs) < 4 {
-		t.Skipf("NBPACK_TEST_DEBS has %d packages of the installer, not 4", len(debs))
+		testneed.Missing(t, "NBPACK_TEST_DEBS has %d packages of the installer, not 4", len(debs))
 	}
 	pool, dists := filepath.Join(mirror, debianPool), filepath.Join(mirror, "dists/bookworm/main/binary-all")
 	for _, d := range []string{pool, dists} {
@@ -93,7 +94,7 @@ func debianMirror(t *testing.T, dir string) (mirror, keyring, build string) {
 func TestDebianRecipe(t *testing.T) {
 	dir := os.Getenv("NBPACK_TEST_DEBS")
 	if dir == "" {
-		t.Skip("NBPACK_TEST_DEBS names no directory with packages")
+		testneed.Missing(t, "NBPACK_TEST_DEBS names no directory with packages")
 	}
 	mirror, keyring, build := debianMirror(t, dir)
 	recipe := []string{"build", "-f", "../../containerfiles/debian/nbpack.yaml", "--set", "MIRROR=" + mirror, "--set", "KEYRING=" + keyring, "--set", "BUILD=" + build}

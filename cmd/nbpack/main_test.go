@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the real command, as a process of its own.
 func TestScript(t *testing.T) {
+	testneed.Scripts(t, "testdata/script")
 	short := testserver.ShortDir(t) // scripts take names of their own below it
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

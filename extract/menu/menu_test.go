@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -102,10 +103,7 @@ func TestHostile(t *testing.T) {
 
 // TestGrubReads: grub's own parser understands the menus.
 func TestGrubReads(t *testing.T) {
-	check, err := exec.LookPath("grub-script-check")
-	if err != nil {
-		t.Skip("grub-script-check is not installed")
-	}
+	check := testneed.Tool(t, "grub-script-check")
 	for _, entries := range [][]Entry{sample(), hostile(), nil} {
 		got, _, err := Grub.Render("", Menu{Entries: entries})
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -139,8 +140,7 @@ func TestLayerWriterTools(t *testing.T) {
 	want := digest.FromBytes(payloadBytes(t, time.Time{}))
 	blobs := layers(t)
 	for c, tool := range map[Compression]string{ZstdChunked: "zstd", Zstd: "zstd", Gzip: "gzip"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Logf("%s is not installed, %s is not checked with it", tool, c)
+		if testneed.Extra(t, tool) == "" {
 			continue
 		}
 		cmd := exec.Command(tool, "-dc")

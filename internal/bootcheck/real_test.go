@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -43,20 +42,11 @@ func netboot(t *testing.T, arch string, use func(h *tar.Header, name string, r i
 // packages hands the files of a Debian package to use; name may be a glob.
 func packages(t *testing.T, name string, use func(h *tar.Header, r io.Reader)) {
 	t.Helper()
-	dir := os.Getenv("NBPACK_TEST_DEBS")
-	if dir == "" {
-		t.Skip("NBPACK_TEST_DEBS does not name a directory with Debian's packages")
-	}
-	found, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
-	if err != nil || len(found) == 0 {
-		t.Skipf("%s has no package %s (%v)", dir, name, err)
-	}
-	if _, err := exec.LookPath("dpkg-deb"); err != nil {
-		t.Skip("no dpkg-deb")
-	}
+	deb := testneed.Deb(t, name)
+	testneed.Tool(t, "dpkg-deb")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", found[0])
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -42,16 +43,9 @@ func newLab(t *testing.T, arch string) *lab {
 		t.Skip("machines are booted by make boot-test (NBPACK_BOOT_TEST=1)")
 	}
 	for _, tool := range []string{emulators[arch], "docker-registry", "go"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
+		testneed.Tool(t, tool)
 	}
-	dir := os.Getenv("NBPACK_TEST_DEBS")
-	debs, err := filepath.Glob(filepath.Join(dir, "debian-installer-12-netboot-"+arch+"_*.deb"))
-	if err != nil || dir == "" || len(debs) != 1 {
-		t.Skipf("NBPACK_TEST_DEBS names no directory with the package debian-installer-12-netboot-%s", arch)
-	}
-	l := &lab{deb: debs[0], loaders: "debian-installer/" + arch, init: compileInit(t, arch), nbpack: os.Getenv("NBPACK"), nbextract: os.Getenv("NBEXTRACT")}
+	l := &lab{deb: testneed.Deb(t, "debian-installer-12-netboot-"+arch), loaders: "debian-installer/" + arch, init: compileInit(t, arch), nbpack: os.Getenv("NBPACK"), nbextract: os.Getenv("NBEXTRACT")}
 	for pkg, file := range map[string]*string{"nbpack": &l.nbpack, "nbextract": &l.nbextract} {
 		if *file == "" {
 			*file = filepath.Join(t.TempDir(), pkg)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // patience bounds one boot. On a quiet machine it takes about 15 s, all of it the
@@ -207,7 +209,7 @@ func flash(t *testing.T, code, vars string) []string {
 	t.Helper()
 	b, err := os.ReadFile(vars)
 	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("no firmware for UEFI: %v", err)
+		testneed.Missing(t, "no firmware for UEFI: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)

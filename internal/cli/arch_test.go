@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // arrows says for each room which rooms it may reach, directly or not.
@@ -58,7 +60,7 @@ func arrows() map[string][]string {
 // scaffolding are packages that no command contains: shared test data and servers,
 // and what keeps versions in go.mod.
 func scaffolding(pkg string) bool {
-	return pkg == "internal/testimage" || pkg == "internal/testserver" || pkg == "internal/zdeps"
+	return pkg == "internal/testimage" || pkg == "internal/testneed" || pkg == "internal/testserver" || pkg == "internal/zdeps"
 }
 
 // TestArrows asks the go command what each room imports.
@@ -111,9 +113,7 @@ func TestStorageBehindTag(t *testing.T) {
 
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("no go command")
-	}
+	testneed.Tool(t, "go")
 	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("go list %v: %v", args, err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // shell is a program that a site wrote as a shell on purpose.
@@ -147,9 +149,7 @@ func TestTermComesFirst(t *testing.T) {
 
 // One that left the group keeps neither the run nor its own life.
 func TestDaemonDoesNotHoldTheRun(t *testing.T) {
-	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("setsid is not installed")
-	}
+	testneed.Tool(t, "setsid")
 	p := shell(`setsid sleep 1000 & sleep 0.2; echo $!`)
 	p.grace = 10 * time.Millisecond
 	said, err := run(t, p, nil)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // efi is the least that is recognised as an EFI program.
@@ -264,10 +265,7 @@ func TestMonitoring(t *testing.T) {
 
 // TestCurl fetches with curl, whole, in part and what broke off.
 func TestCurl(t *testing.T) {
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("no curl")
-	}
+	curl := testneed.Tool(t, "curl")
 	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "got")
 	body := random(11, 2<<20)
 	install(t, dir, "a", bootdir.ModeDir, content{"initrd": body})

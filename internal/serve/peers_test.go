@@ -26,7 +26,7 @@ import (
 // It judges nothing: `make bench-serve` runs it, and docs/performance.md has a run.
 func TestBesidePeers(t *testing.T) {
 	if os.Getenv("NBPACK_BENCH_SERVE") == "" {
-		t.Skip("NBPACK_BENCH_SERVE is not set")
+		t.Skip("it measures and judges nothing; make bench-serve runs it")
 	}
 	if os.Getuid() != 0 {
 		t.Skip("the other servers want port 69")

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // random gives bytes that are the same in each run.
@@ -279,10 +280,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // TestTFTPClientOfDebian fetches with tftp-hpa.
 func TestTFTPClientOfDebian(t *testing.T) {
-	tftp, err := exec.LookPath("tftp")
-	if err != nil {
-		t.Skip("no tftp (package tftp-hpa)")
-	}
+	tftp := testneed.Tool(t, "tftp") // Debian's tftp-hpa
 	dir, out := t.TempDir(), t.TempDir()
 	body := random(7, 3<<20)
 	install(t, dir, "os/debian/12/amd64", bootdir.ModeDir, content{"linux": body, "BOOTL": "-> linux"})

@@ -184,14 +184,6 @@ func says(s *Set) string {
 	return strings.Join(out, " ")
 }
 
-// tool skips a test where a program is not installed.
-func tool(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-}
-
 func run(t testing.TB, dir string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // efiImg makes a FAT image with files, by the real tools.
@@ -36,7 +38,7 @@ func isoTools(t testing.TB) {
 		if _, err := exec.LookPath(name); err != nil && name == "mkfs.vfat" {
 			t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 		}
-		tool(t, name)
+		testneed.Tool(t, name)
 	}
 }
 

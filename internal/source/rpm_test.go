@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // cpioOf makes a cpio archive of things in the short form of header; names that
@@ -99,7 +101,7 @@ func TestRPM(t *testing.T) {
 
 // TestRPMBuild reads what the real tool writes.
 func TestRPMBuild(t *testing.T) {
-	tool(t, "rpmbuild")
+	testneed.Tool(t, "rpmbuild")
 	dir := t.TempDir()
 	spec := "Name: shim-x64\nVersion: 16\nRelease: 1\nSummary: s\nLicense: x\nBuildArch: noarch\n%description\nd\n" +
 		"%install\nmkdir -p %{buildroot}/boot/efi/EFI/x\necho shim > %{buildroot}/boot/efi/EFI/x/shimx64.efi\necho other > %{buildroot}/boot/efi/EFI/x/other\n" +

@@ -13,6 +13,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // parse reads a description as a case file would hold it.
@@ -61,10 +63,7 @@ func TestHonestLayoutsAreReadByOthers(t *testing.T) {
 			if !strings.Contains(description, "zstd") && !strings.Contains(description, "none") {
 				proveIndex(t, index)
 			}
-			skopeo, err := exec.LookPath("skopeo")
-			if err != nil {
-				t.Skip("no skopeo here to read it as well")
-			}
+			skopeo := testneed.Tool(t, "skopeo")
 			if name == "docker" || name == "nested" {
 				return // it reads neither in a layout
 			}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // Nginx runs nginx in one process and gives its address, HOST:PORT. servers are
@@ -26,7 +28,7 @@ var listens = regexp.MustCompile(`listen [0-9]+;`)
 // it when it does not refuse it: warnings.
 func CheckNginx(t testing.TB, servers string) string {
 	t.Helper()
-	require(t, "nginx")
+	testneed.Tool(t, "nginx")
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(conf, []byte(nginxConfig(dir, servers)), 0o600); err != nil {
@@ -42,7 +44,7 @@ func CheckNginx(t testing.TB, servers string) string {
 // StartNginx is Nginx for a test that stops the server before its end.
 func StartNginx(t testing.TB, servers string) (addr string, stop func()) {
 	t.Helper()
-	require(t, "nginx")
+	testneed.Tool(t, "nginx")
 	dir := t.TempDir()
 	addr, stop, err := run(dir, "nginx", "/", func(addr string) string {
 		return nginxConfig(dir, listens.ReplaceAllString(servers, "listen "+addr+";"))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // Registry runs docker-registry, the reference implementation of the distribution
@@ -12,7 +14,7 @@ import (
 // the test skips.
 func Registry(t testing.TB, config string) (addr string) {
 	t.Helper()
-	require(t, "docker-registry")
+	testneed.Tool(t, "docker-registry")
 	addr, stop, err := RunRegistry(t.TempDir(), config)
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"testing"
 )
 
 // maxStarts is how many ports are tried: between the choice of a free one and the
 // start of the server another process may take it.
 const maxStarts = 5
-
-// require skips a test whose server is not installed.
-func require(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-}
 
 // run starts a server with the configuration that config writes for an address
 // (HOST:PORT) and the arguments for that file, and waits until it answers HTTP at

@@ -3,10 +3,11 @@ package testserver
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // Apache runs Apache in one process and gives its address, HOST:PORT. vhost is a
@@ -14,12 +15,7 @@ import (
 // test skips.
 func Apache(t testing.TB, vhost string) (addr string) {
 	t.Helper()
-	require(t, "apache2")
-	dir := t.TempDir()
-	bin, err := exec.LookPath("apache2")
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin, dir := testneed.Tool(t, "apache2"), t.TempDir()
 	modules := filepath.Join(filepath.Dir(bin), "../lib/apache2/modules")
 	addr, stop, err := run(dir, "apache2", "/v2/", func(addr string) string {
 		return apacheConfig(dir, modules, addr, strings.Replace(vhost, "*:80", addr, 1))
@@ -45,7 +41,7 @@ func apacheConfig(dir, modules, addr, vhost string) string {
 // Caddyfile gets that address. Where it is not installed the test skips.
 func Caddy(t testing.TB, caddyfile string) (addr string) {
 	t.Helper()
-	require(t, "caddy")
+	testneed.Tool(t, "caddy")
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
 	t.Setenv("XDG_CONFIG_HOME", dir)

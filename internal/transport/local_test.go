@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 // tree lists all files below dir with their content.
@@ -113,8 +115,8 @@ func write(t testing.TB, name, content string) {
 // checkSkopeo reads an image with skopeo, where that is installed.
 func checkSkopeo(t testing.TB, ref string, im testImage, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath("skopeo")
-	if err != nil {
+	path := testneed.Extra(t, "skopeo")
+	if path == "" {
 		return // TestSkopeoThere says so
 	}
 	args = append(append([]string{"inspect", "--raw"}, args...), ref)
@@ -125,9 +127,7 @@ func checkSkopeo(t testing.TB, ref string, im testImage, args ...string) {
 }
 
 func TestSkopeoThere(t *testing.T) {
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		t.Skip("skopeo is not installed: no second opinion on what was written")
-	}
+	testneed.Tool(t, "skopeo") // else there is no second opinion on what was written
 }
 
 func TestSameBytesEverywhere(t *testing.T) {

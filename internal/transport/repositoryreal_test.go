@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/ociindex"
+	"github.com/nbpack/nbpack/internal/testneed"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -28,8 +29,8 @@ func archived(t *testing.T, layout string) string {
 	t.Helper()
 	dir := strings.TrimSuffix(strings.TrimPrefix(layout, "oci:"), ":v1")
 	file := filepath.Join(t.TempDir(), "archive.tar")
-	if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-cf", file, ".").CombinedOutput(); err != nil {
-		t.Skipf("tar: %v %s", err, out)
+	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "tar"), "-C", dir, "-cf", file, ".").CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v %s", err, out)
 	}
 	return "oci-archive:" + file + ":v1"
 }
@@ -63,9 +64,8 @@ func TestRealCopy(t *testing.T) {
 // checkRawIndex asks skopeo for the bytes under a tag.
 func checkRawIndex(t *testing.T, ref string, want []byte) {
 	t.Helper()
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Log("skopeo is not installed; it was not asked")
+	skopeo := testneed.Extra(t, "skopeo")
+	if skopeo == "" {
 		return
 	}
 	got, err := exec.CommandContext(t.Context(), skopeo, "inspect", "--raw", "--tls-verify=false", "docker://"+ref).Output()
@@ -76,10 +76,7 @@ func checkRawIndex(t *testing.T, ref string, want []byte) {
 
 // TestSkopeoSource copies an index that skopeo wrote.
 func TestSkopeoSource(t *testing.T) {
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Skip("skopeo is not installed")
-	}
+	skopeo := testneed.Tool(t, "skopeo")
 	host, _ := startRegistry(t)
 	c := realClient(t)
 	f := newForest(t)

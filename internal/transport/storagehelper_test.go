@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -33,9 +34,7 @@ func newTestStore(t *testing.T, driver string) *testStore {
 		t.Skip("not root: buildah builds here as root only")
 	}
 	for _, tool := range []string{"buildah", "skopeo"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
+		testneed.Tool(t, tool)
 	}
 	s := &testStore{t, t.TempDir(), driver}
 	t.Cleanup(func() {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 const sumA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -197,10 +199,7 @@ func TestKeyring(t *testing.T) {
 
 // TestGnuPG has the signatures of another implementation checked.
 func TestGnuPG(t *testing.T) {
-	gpg, err := exec.LookPath("gpg")
-	if err != nil {
-		t.Skip("no gpg")
-	}
+	gpg := testneed.Tool(t, "gpg")
 	home, err := os.MkdirTemp("", "gpg") // short: it holds a socket
 	if err != nil {
 		t.Fatal(err)
