@@ -47,20 +47,22 @@ test: ## all checks and tests; ends with the output of go test
 	$(MAKE) --no-print-directory unit
 
 # What tools a test needs (skopeo, docker-registry, …) it looks for itself, and
-# skips without them; .ci/run installs them.
+# skips without them, or with NBPACK_TEST_STRICT=1 fails; .ci/run installs them.
+TESTFLAGS ?=
+
 .PHONY: unit
-unit: ## the tests of the release form: no cgo, with tags
-	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -timeout $(TESTTIMEOUT) ./...
+unit: ## the tests of the release form: no cgo, with tags; TESTFLAGS=-v
+	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 RACEFLAGS ?= -short
 
 .PHONY: race
 # Unpacking real packages under the race detector takes many minutes and has no
 # goroutines to watch, so those tests are left to unit; so are those that repeat for
-# the sake of large numbers, unless RACEFLAGS is empty.
+# the sake of large numbers, unless RACEFLAGS is empty. So here tests may skip.
 race: ## the tests under the race detector, where there is a C compiler
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		set -x; NBPACK_TEST_DEBS= CGO_ENABLED=1 $(GO) test -race $(RACEFLAGS) -tags $(RACETAGS) -timeout $(TESTTIMEOUT) ./...; \
+		set -x; NBPACK_TEST_DEBS= NBPACK_TEST_STRICT= CGO_ENABLED=1 $(GO) test -race $(RACEFLAGS) -tags $(RACETAGS) -timeout $(TESTTIMEOUT) ./...; \
 	else \
 		echo "no C compiler: the race detector is left out"; \
 	fi
@@ -82,9 +84,10 @@ fuzz: ## run each fuzzer for FUZZTIME (10s)
 	done
 
 .PHONY: large
-large: ## pack 8 GiB in bounded memory, some minutes; docs/performance.md has the figures
+large: ## pack 8 GiB in bounded memory, and sync a thousand trees, many minutes; the docs have the figures
 	CGO_ENABLED=0 NBPACK_LARGE_MIB=8192 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run TestMemory -v ./pack
 	CGO_ENABLED=0 NBPACK_TEST_GIB=8 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'WriterHeap/zstd:chunked' -v ./internal/archive
+	CGO_ENABLED=0 NBPACK_TEST_LARGE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'TestSyncThousand|TestSyncCatalogIndex' -v ./extract
 
 # Versions of a boot tree for "make chunks" and "make bench": made from Debian's
 # packages once, or yours.
