@@ -69,12 +69,18 @@ func IsURLHost(s string) bool { return s != "" && !strings.ContainsAny(s, "/@ ")
 // public tells addresses of the whole internet from those of a machine or a site.
 func public(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
+	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(addr) {
+		// Sites without IPv4 reach the IPv4 internet by it (RFC 6052): what counts is
+		// the address that it carries.
+		b := addr.As16()
+		addr = netip.AddrFrom4([4]byte(b[12:]))
+	}
 	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
 		return false
 	}
 	for _, p := range []string{
 		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4", // RFC 6890
-		"64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", // they carry an IPv4 address
+		"64:ff9b:1::/48", "2002::/16", "2001::/32", // they carry an IPv4 address
 		"fec0::/10",
 	} {
 		if netip.MustParsePrefix(p).Contains(addr) {

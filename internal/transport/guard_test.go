@@ -19,7 +19,10 @@ func TestPublic(t *testing.T) {
 		"127.0.0.1": false, "::1": false, "::ffff:127.0.0.1": false, "10.1.2.3": false, "172.16.0.1": false,
 		"192.168.0.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false, "0.1.2.3": false,
 		"224.0.0.1": false, "255.255.255.255": false, "198.18.0.1": false, "fe80::1": false, "fe80::1%eth0": false,
-		"fc00::1": false, "fec0::1": false, "ff02::1": false, "::": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false,
+		"fc00::1": false, "fec0::1": false, "ff02::1": false, "::": false, "2002:7f00:1::": false,
+		// An IPv4 address behind the NAT64 of a site.
+		"64:ff9b::8.8.8.8": true, "64:ff9b::127.0.0.1": false, "64:ff9b::10.1.2.3": false, "64:ff9b::169.254.169.254": false,
+		"64:ff9b::100.64.0.1": false, "64:ff9b::0.0.0.0": false, "64:ff9b:1::8.8.8.8": false,
 	} {
 		if got := public(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %v", addr, got)
