@@ -95,7 +95,7 @@ func relocateCommand(env *cli.Env) *cobra.Command {
 	fs.BoolVar(&r.dryRun, "dry-run", false, "print the map and what --rewrite would change; no registry is asked, nothing is copied or rewritten")
 	fs.StringArrayVar(&r.urlHosts, "allow-url-host", nil, "fetch layers that the registry lacks from the URLs that the image names, on `HOST[:PORT]` only (may be repeated)")
 	fs.BoolVar(&r.private, "allow-private-hosts", false, "let such URLs lead to private addresses")
-	fs.StringVar(&r.srcCreds, "src-creds", "", "log in as `USER[:PASSWORD]` where images are read; --creds is for the registry of --prefix")
+	fs.StringVar(&r.srcCreds, "src-creds", "", "log in as `USER[:PASSWORD]` at the one registry where images are read; --creds is for the registry of --prefix")
 	r.registry.Bind(fs)
 	cli.Values(cmd, "suffix", relocate.Suffixes()...)
 	return cmd
@@ -127,6 +127,9 @@ func (r *relocateCmd) run(ctx context.Context, stdin io.Reader, args []string) e
 				return err
 			}
 		}
+	}
+	if err := r.oneSource(images); err != nil {
+		return err
 	}
 	plan, err := relocate.NewPlan(images, mapping)
 	if err != nil {
@@ -207,6 +210,21 @@ func (r *relocateCmd) files() (files []*relocate.File, err error) {
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// oneSource keeps --src-creds to the one registry that they are for: which of
+// several that would be, nothing says.
+func (r *relocateCmd) oneSource(images []relocate.Image) error {
+	if r.srcCreds == "" || r.from != "" {
+		return nil
+	}
+	for _, i := range images {
+		if one, other := images[0].Reference().Host(), i.Reference().Host(); one != other {
+			return cli.WithHint(cli.Usage("--src-creds are for one registry, and the images are in %q and %q", one, other),
+				"put the credentials of each into a file, with podman login, or relocate the images of one registry at a time")
+		}
+	}
+	return nil
 }
 
 // copy carries the plan out.

@@ -71,3 +71,22 @@ func TestRelocateCredentials(t *testing.T) {
 		t.Errorf("the destination was sent %q", got)
 	}
 }
+
+// TestRelocateCredentialsOfMany: a password is for one registry, and no other that
+// is in the list sees it.
+func TestRelocateCredentialsOfMany(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	from, stranger, to := newLockedRegistry(t, "reads"), newLockedRegistry(t, "other"), newLockedRegistry(t, "writes")
+	var stdout, stderr bytes.Buffer
+	code := cli.Run(t.Context(), app(), []string{"relocate", "--tls-verify=false", "--prefix", to.host + "/copies", "--src-creds", "me:reads",
+		from.host + "/boot:v1", stranger.host + "/boot:v1"}, &stdout, &stderr)
+	if code != 2 || !strings.Contains(stderr.String(), "--src-creds") || strings.Contains(stderr.String(), "reads") {
+		t.Errorf("exit %d: %s", code, &stderr)
+	}
+	if stdout.Len() > 0 {
+		t.Errorf("printed %s", &stdout)
+	}
+	if got := stranger.passwords(); len(got) > 0 {
+		t.Errorf("a registry was sent %q", got)
+	}
+}
