@@ -96,7 +96,7 @@ func ParseReference(s string) (Reference, error) {
 		case ContainersStorage:
 			return parseStorage(s, rest)
 		case Docker:
-			return Reference{}, badRef("write docker://HOST/REPOSITORY:TAG", "image reference %q lacks \"//\"", s)
+			return Reference{}, badRef("write docker://HOST/REPOSITORY:TAG", "image reference %q lacks \"//\"", withoutUser(s))
 		case "docker-archive", "docker-daemon", "ostree", "sif", "atomic", "http", "https":
 			return Reference{}, badRef("use docker://, oci:, oci-archive:, dir: or containers-storage:", "image reference %q: transport %q is not supported", withoutUser(s), scheme)
 		}
@@ -105,19 +105,20 @@ func ParseReference(s string) (Reference, error) {
 }
 
 // withoutUser takes out what a URL holds before its host, user and password: a
-// reference is quoted in messages. Behind another @ there can only be a digest.
+// reference is quoted in messages. Without a digest behind it, an @ is taken for the
+// end of a password, which may have slashes.
 func withoutUser(s string) string {
 	from := 0
-	if i := strings.Index(s, "//"); i >= 0 {
-		from = i + 2
+	if scheme, rest, ok := strings.Cut(s, ":"); ok && strings.HasPrefix(rest, "//") {
+		from = len(scheme + "://")
 	}
 	name := s[from:]
 	if i := strings.LastIndexByte(name, '@'); i >= 0 && digestAlgorithm(name[i+1:]) {
 		name = name[:i]
 	}
 	i := strings.LastIndexByte(name, '@')
-	if i < 0 || i+1 < len(name) && !strings.Contains(name[i:], "/") && strings.Contains(name[:i], "/") {
-		return s // NAME@DIGEST, be the digest malformed
+	if i < 0 {
+		return s
 	}
 	return s[:from] + "…" + s[from+i:]
 }
@@ -128,7 +129,7 @@ func digestAlgorithm(s string) bool {
 
 func parseDocker(whole, rest string) (Reference, error) {
 	if shown := withoutUser(whole); shown != whole {
-		return Reference{}, badRef("log in with --creds, or a credentials file", "image reference %q holds a user, where it would be recorded and shown", shown)
+		return Reference{}, badRef("log in with --creds, or a credentials file; a digest is written @sha256:HEX", "image reference %q holds a user, where it would be recorded and shown", shown)
 	}
 	host, _, ok := strings.Cut(rest, "/")
 	if !ok || !(strings.ContainsAny(host, ".:") || host == "localhost") {

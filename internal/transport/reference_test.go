@@ -115,6 +115,8 @@ func TestReferenceWithUser(t *testing.T) {
 		words + "@registry.example/n", "u:" + words + "@registry.example", "docker://u:a/" + words + "@registry.example/n",
 		"https://u:" + words + "@registry.example/n", "u:" + words + "@registry.example/n@sha256:" + strings.Repeat("a", 64),
 		"u:" + words + "@registry.example/\x01",
+		"u:a/" + words + "@registry.example", "docker://u:a/" + words + "@registry.example", "docker://u:a/" + words + "@registry.example:5000",
+		"docker:u:" + words + "@registry.example/n", "https://u:a/" + words + "@registry.example", "u:" + words + "//a@registry.example/n",
 	} {
 		_, err := ParseReference(s)
 		if err == nil || strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), "…@registry.example") {
