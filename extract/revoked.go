@@ -1,12 +1,14 @@
 package extract
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 
@@ -28,28 +30,49 @@ func (p *puller) refuseRevoked(pl *spot, entries []spec.Entry, stage string) err
 	if sameContent(programs(installed), programs(entries)) {
 		return nil
 	}
-	was, err := readPrograms(p.installedRoot(pl.cur), programs(installed))
+	was, err := readPrograms(p.dir.Path(), installedPlaces(pl.cur, programs(installed)))
 	if err != nil {
 		return fmt.Errorf("compare with what is installed: %w", err)
 	}
 	if len(was) == 0 {
 		return nil
 	}
-	now, err := readPrograms(stage, programs(entries))
+	staged := map[string][]string{}
+	for at := range programs(entries) {
+		staged[at] = []string{at}
+	}
+	now, err := readPrograms(stage, staged)
 	if err != nil {
 		return err
 	}
 	return compareGenerations(was, now)
 }
 
-// installedRoot gives where the files of a tree are: its generation, or where that
-// was lost, the live path.
-func (p *puller) installedRoot(t *bootdir.Tree) string {
-	gen := filepath.Join(p.dir.Path(), "by-digest", digest.Digest(t.Digest).Encoded())
-	if p.dir.HasGeneration(t.Digest) {
-		return gen
+// installedPlaces gives, below the boot directory, where each program of a tree may be
+// found by its path in the image: in its generation, and where that has lost it, wherever
+// the tree shows it, under whatever name.
+func installedPlaces(t *bootdir.Tree, list map[string]string) map[string][]string {
+	places := map[string][]string{}
+	for at := range list {
+		places[at] = []string{path.Join("by-digest", digest.Digest(t.Digest).Encoded(), at)}
+		if t.Arrangement == nil {
+			places[at] = append(places[at], path.Join(t.Live, at))
+		}
 	}
-	return filepath.Join(p.dir.Path(), t.Live)
+	add := func(e spec.Entry, place string) {
+		if from := bootdir.SourceOf(e); e.Type == spec.TypeFile && places[from] != nil {
+			places[from] = append(places[from], place)
+		}
+	}
+	if a := t.Arrangement; a != nil {
+		for _, e := range a.Entries {
+			add(e, path.Join(t.Live, e.Path))
+		}
+		for _, e := range a.Beside {
+			add(e, e.Path)
+		}
+	}
+	return places
 }
 
 // programs gives the EFI programs of a tree: path → SHA-256.
@@ -73,9 +96,9 @@ func sameContent(was, now map[string]string) bool {
 	return true
 }
 
-// readPrograms reads the generations of programs below a directory. What is gone,
-// or is no EFI program, is left out.
-func readPrograms(dir string, list map[string]string) (map[string]map[string]int, error) {
+// readPrograms reads the generations of programs, each at the first of its places below
+// a directory that has it. What is gone, or is no EFI program, is left out.
+func readPrograms(dir string, list map[string][]string) (map[string]map[string]int, error) {
 	found := map[string]map[string]int{}
 	root, err := os.OpenRoot(dir)
 	if os.IsNotExist(err) {
@@ -85,34 +108,37 @@ func readPrograms(dir string, list map[string]string) (map[string]map[string]int
 		return nil, err
 	}
 	defer root.Close()
-	for _, path := range slices.Sorted(maps.Keys(list)) {
-		g, err := readProgram(root, path)
-		if err != nil {
-			return nil, err
-		}
-		if g != nil {
-			found[path] = g
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		for _, place := range list[name] {
+			g, err := readProgram(root, place)
+			if err != nil {
+				return nil, err
+			}
+			if g != nil {
+				found[name] = g
+				break
+			}
 		}
 	}
 	return found, nil
 }
 
-func readProgram(root *os.Root, path string) (map[string]int, error) {
+func readProgram(root *os.Root, at string) (map[string]int, error) {
 	// What lies there may have been replaced by something that waits when opened.
-	if info, err := root.Lstat(path); err != nil || info.Mode().Type() != 0 {
-		if err == nil || os.IsNotExist(err) {
+	if info, err := root.Lstat(at); err != nil || info.Mode().Type() != 0 {
+		if err == nil || os.IsNotExist(err) || errors.Is(err, syscall.ENOTDIR) {
 			return nil, nil
 		}
 		return nil, err
 	}
-	f, err := root.Open(path)
+	f, err := root.Open(at)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	g, err := bootcheck.Generations(f)
 	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		return nil, &fs.PathError{Op: "read", Path: at, Err: err}
 	}
 	return g, nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -105,5 +107,36 @@ func TestRevokedPrograms(t *testing.T) {
 				t.Errorf("with allow-downgrade: %+v", r)
 			}
 		})
+	}
+}
+
+// TestRevokedWithoutGeneration: what is installed is found where the tree shows it, too,
+// be it under another name than in the image.
+func TestRevokedWithoutGeneration(t *testing.T) {
+	shim := func(n int) string { return efiProgram(fmt.Sprintf("shim,%d,UEFI shim", n)) }
+	early, late := time.Unix(1e9, 0), time.Unix(2e9, 0)
+	for layout, program := range map[string]string{"default": "shimx64.efi", "debian": "debian-installer/amd64/bootnetx64.efi", "cobbler": "efi/shimx64.efi"} {
+		for name, lose := range map[string]string{"the generation": "", "the program in it": program} {
+			t.Run(layout+" without "+name, func(t *testing.T) {
+				reg, s := newShelf(t), newSyncer(t)
+				b := boot{version: "1", files: map[string]string{program: shim(4), "efi/grubx64.efi": efiProgram()}, created: &early}
+				b.labels = map[string]string{spec.LabelEntrypoint: program, spec.LabelAltEntrypoint: "efi/grubx64.efi"}
+				text := "- {ref: '" + reg.host() + "/a:v', layout: " + layout + "}\n"
+				old := reg.push("a", "v", b)
+				s.must(text)
+				for _, dir := range []string{"by-digest/" + old.Digest.Encoded() + "/" + lose, "netboot"} { // Cobbler's loaders stand beside that
+					if err := os.RemoveAll(filepath.Join(s.dir, dir)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b.files = map[string]string{program: shim(3), "efi/grubx64.efi": efiProgram()}
+				b.created = &late
+				reg.push("a", "v", b)
+				r, err := s.run(text)
+				if err == nil || len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Message, "of SBAT generation 3") {
+					t.Errorf("%v %+v", err, r)
+				}
+			})
+		}
 	}
 }

@@ -137,6 +137,7 @@ type boot struct {
 	version, arch string            // os.version, "amd64" when empty
 	files         map[string]string // a kernel when nil
 	notes         map[string]string // manifest annotations
+	labels        map[string]string // besides those of the path
 	created       *time.Time
 	single        bool // one layer holds SHA256SUM and all else
 	chunked       bool // layers are zstd:chunked
@@ -161,6 +162,7 @@ func (s *shelf) push(repo, tag string, b boot) ocispec.Descriptor {
 	config.Config.Labels = map[string]string{
 		spec.LabelVersion: "1", spec.LabelOSName: "os", spec.LabelOSVersion: b.version, spec.LabelOSArch: b.arch,
 	}
+	maps.Copy(config.Config.Labels, b.labels)
 	config.RootFS.Type = "layers"
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Annotations: b.notes}
 	layers := []map[string]string{{spec.SumsName: sums.String()}, b.files}
