@@ -3,8 +3,8 @@ package bundle
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nbpack/nbpack/internal/transport"
@@ -14,10 +14,11 @@ import (
 )
 
 // attachments brings what is attached to a manifest: what refers to it, and the
-// images under its companion tags. Each of a repository is looked after once.
+// images under its companion tags. Each place that has the manifest is asked once:
+// were only one of them, it would be another one in the next run.
 func (v *visit) attachments(ctx context.Context, d digest.Digest, far int) error {
 	repository := v.im.ref.Name
-	if !v.c.first(repository, d) {
+	if !v.c.first(v.im.from, repository, d) {
 		return nil
 	}
 	if err := v.referrers(ctx, repository, d, far); err != nil {
@@ -38,28 +39,45 @@ func (v *visit) attachments(ctx context.Context, d digest.Digest, far int) error
 		if found, err = v.attachment(ctx, found, d, far); err != nil {
 			return err
 		}
-		v.c.attach(repository+":"+transport.AttachmentTag(d, suffix), found)
+		if err := v.c.attach(repository+":"+transport.AttachmentTag(d, suffix), found, v.im.origin()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// first tells whether nobody looked for the attachments of a manifest yet.
-func (c *collector) first(repository string, d digest.Digest) bool {
+// first tells whether nobody looked for the attachments of a manifest in this place
+// yet: a bundle, or with nil the registry.
+func (c *collector) first(place *transport.Bundle, repository string, d digest.Digest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := subjectKey(repository, d)
-	was := c.visited[key]
-	c.visited[key] = true
+	if c.visited[key] == nil {
+		c.visited[key] = map[*transport.Bundle]bool{}
+	}
+	was := c.visited[key][place]
+	c.visited[key][place] = true
 	return !was
 }
 
 // subjectKey names a manifest of a repository.
 func subjectKey(repository string, d digest.Digest) string { return repository + " " + d.String() }
 
-func (c *collector) attach(name string, d ocispec.Descriptor) {
+// attach notes what is under a companion tag. As with images, two places must have
+// the same there.
+func (c *collector) attach(name string, d ocispec.Descriptor, origin string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.attached[name] = ocispec.Descriptor{
+	if was, twice := c.attached[name]; twice && was.Digest != d.Digest {
+		return &problem{fmt.Sprintf("%q is %s in %s and %s in %s", name, was.Digest, c.origins[name], d.Digest, origin),
+			"bring in one after the other, with nbpack bundle add: what comes last counts", 2}
+	}
+	c.attached[name], c.origins[name] = attachedEntry(name, d), origin
+	return nil
+}
+
+func attachedEntry(name string, d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
 		Annotations: map[string]string{ocispec.AnnotationRefName: name},
 	}
@@ -77,40 +95,59 @@ func (v *visit) attachment(ctx context.Context, found ocispec.Descriptor, to dig
 	return d, nil
 }
 
-// referrers brings what refers to a manifest and lists it in an index, as
-// registries do that have no other way. The list is made from what the manifests
-// say themselves, so it does not depend on who was asked.
+// referrers are what refers to one manifest, by digest.
+type referrers map[digest.Digest]ocispec.Descriptor
+
+// referrers brings what refers to a manifest.
 func (v *visit) referrers(ctx context.Context, repository string, subject digest.Digest, far int) error {
 	found, err := v.src.Referrers(ctx, subject, "")
 	if err != nil {
 		return err
 	}
-	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
-	index.SchemaVersion = 2
 	for _, r := range found {
 		entry, ok, err := v.referrer(ctx, subject, r, far)
 		if err != nil {
 			return err
 		}
 		if ok {
-			index.Manifests = append(index.Manifests, entry)
+			v.c.refer(repository+":"+transport.AttachmentTag(subject, ""), entry)
 		}
 	}
-	if len(index.Manifests) == 0 {
-		return nil
+	return nil
+}
+
+// refer adds to the list of this name.
+func (c *collector) refer(name string, entry ocispec.Descriptor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.referrers[name] == nil {
+		c.referrers[name] = referrers{}
 	}
-	slices.SortFunc(index.Manifests, func(a, b ocispec.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
-	body, err := encode(index)
-	if err != nil {
-		return err
-	}
-	d := ocispec.Descriptor{MediaType: index.MediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}
-	if v.c.target == nil || !v.c.target.Has(d) {
-		if err := v.c.work.put(d.Digest, body); err != nil {
+	c.referrers[name][entry.Digest] = entry
+}
+
+// listReferrers makes an index of what refers to each manifest, as registries do
+// that have no other way. It is made from what the manifests say themselves, and from
+// what all places know, so it does not depend on who was asked first.
+func (c *collector) listReferrers() error {
+	for name, list := range c.referrers {
+		index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
+		index.SchemaVersion = 2
+		for _, d := range slices.Sorted(maps.Keys(list)) {
+			index.Manifests = append(index.Manifests, list[d])
+		}
+		body, err := encode(index)
+		if err != nil {
 			return err
 		}
+		d := ocispec.Descriptor{MediaType: index.MediaType, Digest: digest.FromBytes(body), Size: int64(len(body))}
+		if c.target == nil || !c.target.Has(d) {
+			if err := c.work.put(d.Digest, body); err != nil {
+				return err
+			}
+		}
+		c.attached[name] = attachedEntry(name, d)
 	}
-	v.c.attach(repository+":"+transport.AttachmentTag(subject, ""), d)
 	return nil
 }
 

@@ -168,7 +168,7 @@ func (b *builder) forget(attached map[string]ocispec.Descriptor) {
 	maps.DeleteFunc(attached, func(name string, _ ocispec.Descriptor) bool {
 		ref, err := transport.ParseBundleName(name)
 		subject, _, _ := transport.AttachedTo(ref.Tag)
-		return err != nil || b.visited[subjectKey(ref.Name, subject)]
+		return err != nil || b.visited[subjectKey(ref.Name, subject)] != nil
 	})
 }
 

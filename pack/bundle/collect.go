@@ -31,19 +31,21 @@ type collector struct {
 	opts   Options
 	blobs  blobSet
 
-	mu       sync.Mutex
-	images   map[string]ocispec.Descriptor // entries, by name
-	origins  map[string]string             // where they are from, for messages
-	attached map[string]ocispec.Descriptor
-	visited  map[string]bool // repositories and digests whose attachments are known
-	tags     map[tagsOf]*tagList
+	mu        sync.Mutex
+	images    map[string]ocispec.Descriptor         // entries, by name
+	origins   map[string]string                     // where they are from, for messages, by name
+	attached  map[string]ocispec.Descriptor         // entries of what is attached, by name
+	referrers map[string]referrers                  // lists of what refers to manifests, by name
+	visited   map[string]map[*transport.Bundle]bool // where was asked for what is attached, by subject
+	tags      map[tagsOf]*tagList
 }
 
 func newCollector(c *transport.Client, target *transport.Bundle, w *work, o Options) *collector {
 	return &collector{
 		client: c, target: target, work: w, opts: o, blobs: newBlobSet(),
 		images: map[string]ocispec.Descriptor{}, origins: map[string]string{},
-		attached: map[string]ocispec.Descriptor{}, visited: map[string]bool{}, tags: map[tagsOf]*tagList{},
+		attached: map[string]ocispec.Descriptor{}, referrers: map[string]referrers{},
+		visited: map[string]map[*transport.Bundle]bool{}, tags: map[tagsOf]*tagList{},
 	}
 }
 
@@ -62,7 +64,10 @@ func (c *collector) collect(ctx context.Context, images []image) error {
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return c.listReferrers()
 }
 
 func (c *collector) image(ctx context.Context, im image) error {
@@ -85,10 +90,7 @@ func (c *collector) image(ctx context.Context, im image) error {
 
 // record notes an entry. The same image from two places must be the same.
 func (c *collector) record(im image, d ocispec.Descriptor) error {
-	name, origin := transport.BundleName(im.ref), "its registry"
-	if im.from != nil {
-		origin = "a bundle"
-	}
+	name, origin := transport.BundleName(im.ref), im.origin()
 	e := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Annotations: map[string]string{ocispec.AnnotationRefName: name}}
 	platforms := im.platforms
 	if !spec.IsIndex(d.MediaType) {

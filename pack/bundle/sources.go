@@ -27,6 +27,14 @@ func (im image) open(ctx context.Context, c *transport.Client) (transport.Attach
 	return transport.Attachments(src)
 }
 
+// origin says for messages where the image is read.
+func (im image) origin() string {
+	if im.from != nil {
+		return "a bundle"
+	}
+	return "its registry"
+}
+
 // sources are what a bundle is made from.
 type sources struct {
 	images  []image
