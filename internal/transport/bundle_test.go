@@ -186,6 +186,51 @@ func TestBundleAttachments(t *testing.T) {
 	}
 }
 
+// TestAttachedTwice: of two signatures under one name none is the signature, wherever
+// they lie; the same one twice is.
+func TestAttachedTwice(t *testing.T) {
+	subject, sig, other := makeImage(t, "subject"), makeImage(t, "signature"), makeImage(t, "another")
+	name := "registry.example/a:" + AttachmentTag(subject.desc.Digest, "sig")
+	for _, again := range []ocispec.Descriptor{sig.desc, other.desc} {
+		dir := bundleOf(t, map[string]testImage{"registry.example/a:v": subject, name: sig, "registry.example/x:v": other})
+		file := filepath.Join(dir, ocispec.ImageIndexFile)
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var idx ocispec.Index
+		if err := json.Unmarshal(body, &idx); err != nil {
+			t.Fatal(err)
+		}
+		again.Annotations = map[string]string{ocispec.AnnotationRefName: name}
+		idx.Manifests = append(idx.Manifests, again)
+		if body, err = json.Marshal(idx); err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, string(body))
+		b, err := OpenBundle(mustRef(t, "oci:"+dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		inBundle, err := b.Source(mustRef(t, "registry.example/a:v"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inLayout, err := Attachments(openSource(t, testClient(t, Options{}), "oci:"+dir+":registry.example/a:v"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for who, src := range map[string]AttachmentSource{"bundle": inBundle, "layout": inLayout} {
+			d, found, err := src.Attached(t.Context(), subject.desc.Digest, "sig")
+			ok := again.Digest == sig.desc.Digest
+			if found != ok || (err == nil) != ok || ok && d.Digest != sig.desc.Digest {
+				t.Errorf("%s, again %s: %v %v %v", who, again.Digest, d, found, err)
+			}
+		}
+	}
+}
+
 // TestBundleTarget tells where a bundle can be written.
 func TestBundleTarget(t *testing.T) {
 	im := makeImage(t, "x")

@@ -54,24 +54,30 @@ func (s *bundleSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) 
 		return ocispec.Descriptor{}, err
 	}
 	found, known := s.named()
-	var one []ocispec.Descriptor
-	for _, d := range found {
-		if !slices.ContainsFunc(one, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }) {
-			one = append(one, d)
-		}
-	}
 	switch {
-	case len(one) == 1:
-		if err := spec.CheckDescriptor(one[0]); err != nil {
-			return one[0], fmt.Errorf("entry of %s: %w", ocispec.ImageIndexFile, err)
-		}
-		return one[0], nil
-	case len(one) > 1:
-		return ocispec.Descriptor{}, spec.Refuse(ruleLayout, ocispec.ImageIndexFile, "%d different images are named %q", len(one), BundleName(s.want))
+	case len(found) > 0:
+		return theOnly(found, BundleName(s.want))
 	case s.want.Digest != "" && known:
 		return s.byDigest(ctx, s.want.Digest)
 	}
 	return ocispec.Descriptor{}, &NotFoundError{Ref: s.ref.String(), What: fmt.Sprintf("image %q", BundleName(s.want)), Have: s.near(known)}
+}
+
+// theOnly gives the one of several entries with a name: they may say the same.
+func theOnly(found []ocispec.Descriptor, name string) (ocispec.Descriptor, error) {
+	var one []ocispec.Descriptor
+	for _, d := range found {
+		if !hasDigest(one, d.Digest) {
+			one = append(one, d)
+		}
+	}
+	if len(one) > 1 {
+		return ocispec.Descriptor{}, spec.Refuse(ruleLayout, ocispec.ImageIndexFile, "%d different images are named %q", len(one), name)
+	}
+	if err := spec.CheckDescriptor(one[0]); err != nil {
+		return one[0], fmt.Errorf("entry of %s: %w", ocispec.ImageIndexFile, err)
+	}
+	return one[0], nil
 }
 
 // named gives the entries that are meant, and whether there is any of their
@@ -150,7 +156,8 @@ func (s *bundleSource) Attached(ctx context.Context, d digest.Digest, suffix str
 	}
 	for _, name := range attachedNames(s.want.Name, attachedTag(d, suffix)) {
 		if found := s.byName[name]; len(found) > 0 {
-			return found[0], true, spec.CheckDescriptor(found[0])
+			one, err := theOnly(found, name)
+			return one, err == nil, err
 		}
 	}
 	return ocispec.Descriptor{}, false, ctx.Err()

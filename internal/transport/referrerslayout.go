@@ -156,12 +156,15 @@ func (s *layoutSource) Attached(ctx context.Context, d digest.Digest, suffix str
 		return ocispec.Descriptor{}, false, fmt.Errorf("read %q: %w", s.ref, err)
 	}
 	for _, name := range attachedNames(repositoryOf(s.ref), attachedTag(d, suffix)) {
-		at, err := findName(idx, name)
-		if err != nil {
-			return ocispec.Descriptor{}, false, err
+		var found []ocispec.Descriptor
+		for _, entry := range idx.Manifests {
+			if refName(entry) == name {
+				found = append(found, entry)
+			}
 		}
-		if at >= 0 {
-			return idx.Manifests[at], true, spec.CheckDescriptor(idx.Manifests[at])
+		if len(found) > 0 {
+			one, err := theOnly(found, name)
+			return one, err == nil, err
 		}
 	}
 	return ocispec.Descriptor{}, false, nil
