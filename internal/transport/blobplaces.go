@@ -70,8 +70,11 @@ func (s *session) mirrorEndpoint(m Mirror, d digest.Digest) *endpoint {
 
 // measure finds out how far away mirrors are, all at once, where that is not known.
 func (s *session) measure(ctx context.Context, mirrors []Mirror, d digest.Digest) {
-	s.c.measuring.Lock() // one of many downloads does it for all
-	defer s.c.measuring.Unlock()
+	done, err := s.c.measuring.take(ctx, "") // one of many downloads does it for all
+	if err != nil {
+		return // who asks for a mirror next fails by the same end
+	}
+	defer done()
 	limited, cancel := context.WithTimeout(ctx, measureTime)
 	defer cancel()
 	var all sync.WaitGroup

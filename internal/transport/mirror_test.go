@@ -270,6 +270,22 @@ func TestMeasureInterrupted(t *testing.T) {
 	}
 }
 
+// TestMeasureWaits: who waits for another one to measure does so no longer than its
+// context lasts.
+func TestMeasureWaits(t *testing.T) {
+	c := testClient(t, Options{BlobMirrors: []string{"https://a.example", "https://b.example"}, NearestMirror: true})
+	done, err := c.measuring.take(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := openSource(t, c, "registry.example/r:v1").Blob(ctx, makeImage(t, "x").m.Layers[0]); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestNearest(t *testing.T) {
 	h := NewMirrorHealth(nil)
 	var all []Mirror

@@ -30,7 +30,7 @@ type Client struct {
 
 	mirrors   mirrorSet
 	health    *MirrorHealth
-	measuring sync.Mutex // how far away mirrors are
+	measuring turns // how far away mirrors are
 
 	total counter
 
