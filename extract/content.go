@@ -13,9 +13,6 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// copyBuffer is how many bytes go to the disk at once.
-const copyBuffer = 256 << 10
-
 // write stages the content of one file and completes e with its sha256 and
 // size. want is what is promised, or empty while that is not known. What is
 // promised is not digested on the way: the stage proves it as it reads back what
@@ -25,16 +22,11 @@ func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 	if err != nil {
 		return err
 	}
-	var to io.Writer = f
 	hash := sha256.New()
 	if want == "" {
-		to = io.MultiWriter(f, hash)
+		content = io.TeeReader(content, hash)
 	}
-	size := int64(copyBuffer)
-	if e.Size >= 0 {
-		size = max(1, min(e.Size, copyBuffer))
-	}
-	n, err := io.CopyBuffer(to, content, make([]byte, size))
+	n, err := io.Copy(f, content)
 	e.Size = n
 	if err != nil && keepTorn(err) {
 		f.Suspend()

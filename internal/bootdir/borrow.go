@@ -105,8 +105,8 @@ func (f *File) CloseLoose() error {
 	if f.fd < 0 {
 		return os.ErrClosed
 	}
+	err := f.whole()
 	f.overtake()
-	err := f.wholeSize()
 	if err == nil {
 		err = f.settle()
 	}

@@ -3,6 +3,7 @@
 package bootdir
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nbpack/nbpack/internal/directio"
 )
 
 // File is a regular file of a stage that is being written.
@@ -22,14 +25,23 @@ type File struct {
 	path  string
 	fd    int
 	size  int64
-	done  int64
-	crc   uint32 // of what was written
+	done  int64            // bytes taken
+	crc   uint32           // of these
+	large *directio.Writer // what they go through; nil for a small file
+	put   int64            // bytes in the file
 	err   error
 	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
 	loose bool           // it is not read back
 	trail *trail         // reads a large file back meanwhile
-	shown int64          // of done, to the trail
+	shown int64          // of put, to the trail
 }
+
+const (
+	// largeFrom is the size in bytes from which on a file is written past the page cache.
+	largeFrom = 4 << 20
+	// copyBuffer is how many bytes are read, or of a smaller file written, at once.
+	copyBuffer = 256 << 10
+)
 
 // Create starts a regular file of the tree that will have size bytes, or any
 // number of them if size is -1.
@@ -43,31 +55,84 @@ func (s *Stage) Create(path string, size int64) (*File, error) {
 		up.close()
 		return nil, err
 	}
-	return &File{s: s, up: up, name: name, path: path, fd: fd, size: size}, nil
+	f := &File{s: s, up: up, name: name, path: path, fd: fd, size: size}
+	if size < 0 || size >= largeFrom {
+		f.large = directio.NewWriter(fd, f.append)
+	}
+	return f, nil
 }
 
 // Write appends to the file; more than the declared size is an error.
-func (f *File) Write(p []byte) (int, error) {
+func (f *File) Write(p []byte) (n int, err error) {
+	if err := f.take(p); err != nil {
+		return 0, err
+	}
+	if f.large != nil {
+		n, f.err = f.large.Write(p)
+	} else {
+		n, f.err = f.append(p)
+	}
+	return n, f.err
+}
+
+// ReadFrom appends all that r has, without a copy on the way where the file is large.
+func (f *File) ReadFrom(r io.Reader) (int64, error) {
+	if f.large == nil || f.fd < 0 {
+		return io.CopyBuffer(struct{ io.Writer }{f}, r, make([]byte, max(1, min(f.size, copyBuffer))))
+	}
+	return f.large.ReadFrom(&taker{f, r})
+}
+
+// taker takes for a file what is read.
+type taker struct {
+	f *File
+	r io.Reader
+}
+
+// Read implements [io.Reader].
+func (t *taker) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if more := t.f.take(p[:n]); more != nil {
+		return 0, more
+	}
+	return n, err
+}
+
+// take counts bytes that are on their way into the file.
+func (f *File) take(p []byte) error {
 	if f.err != nil {
-		return 0, f.err
+		return f.err
 	}
 	if f.fd < 0 {
-		return 0, os.ErrClosed
+		return os.ErrClosed
 	}
 	if f.size >= 0 && f.done+int64(len(p)) > f.size {
 		f.err = fmt.Errorf("write %q: more than the declared %d bytes", f.path, f.size)
-		return 0, f.err
+		return f.err
 	}
-	n, err := f.s.d.ops.write(f.fd, f.up.join(f.name), p)
-	f.done += int64(n)
-	f.err = err
-	if err == nil && !f.loose {
+	f.done += int64(len(p))
+	if !f.loose {
 		f.crc = crc32.Update(f.crc, castagnoli(), p)
 	}
+	return nil
+}
+
+// append puts bytes behind those that are in the file.
+func (f *File) append(p []byte) (int, error) {
+	n, err := f.s.d.ops.write(f.fd, f.up.join(f.name), p)
+	f.put += int64(n)
 	if err == nil {
 		f.wrote()
 	}
 	return n, err
+}
+
+// flush brings what still waits into the file.
+func (f *File) flush() error {
+	if f.large == nil {
+		return f.err
+	}
+	return cmp.Or(f.err, f.large.Flush())
 }
 
 // Close completes the file: mode and time are set, it is brought to the disk,
@@ -79,7 +144,7 @@ func (f *File) Close(sha256 string) error {
 	if f.fd < 0 {
 		return os.ErrClosed
 	}
-	err := f.wholeSize()
+	err := f.whole()
 	if err == nil {
 		err = f.settle()
 	}
@@ -102,19 +167,28 @@ func (f *File) Abort() {
 	if f.fd < 0 {
 		return
 	}
-	f.overtake()
+	f.stop()
 	_ = unix.Close(f.fd)
 	_ = f.s.d.ops.unlink(f.up, f.name)
 	f.up.close()
 	f.fd = -1
 }
 
-// wholeSize tells whether everything was written.
-func (f *File) wholeSize() error {
-	if f.err == nil && f.size >= 0 && f.done != f.size {
-		return fmt.Errorf("write %q: %d bytes instead of the declared %d", f.path, f.done, f.size)
+// stop ends the writing, without what still waits.
+func (f *File) stop() {
+	if f.large != nil {
+		f.large.Stop()
 	}
-	return f.err
+	f.overtake()
+}
+
+// whole tells whether all of the file was written, to its last byte.
+func (f *File) whole() error {
+	err := f.flush()
+	if err == nil && f.size >= 0 && f.done != f.size {
+		err = fmt.Errorf("write %q: %d bytes instead of the declared %d", f.path, f.done, f.size)
+	}
+	return err
 }
 
 // settle gives the file its time and mode, brings it to the disk and drops it
@@ -203,8 +277,12 @@ func hashFD(fd int, shown string) (string, error) {
 	if err != nil {
 		return "", &os.PathError{Op: "seek", Path: shown, Err: err}
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", &os.PathError{Op: "stat", Path: shown, Err: err}
+	}
 	h, r, v := sha256.New(), &fdReader{fd, shown}, visit{fd: fd}
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, max(1, min(st.Size, copyBuffer)))
 	for {
 		v.at(at)
 		n, err := r.Read(buf)

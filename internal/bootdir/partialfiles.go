@@ -161,7 +161,8 @@ func (f *File) Suspend() {
 	if f.fd < 0 {
 		return
 	}
-	f.overtake()
+	_ = f.flush() // what there is
+	f.stop()
 	_ = unix.Close(f.fd)
 	f.up.close()
 	f.fd = -1

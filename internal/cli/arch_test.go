@@ -24,36 +24,38 @@ func arrows() map[string][]string {
 	const layout, menu = "extract/layout", "extract/menu"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
+	const directio = "internal/directio"
 	const drain = "internal/drain"
 	return map[string][]string{
 		"spec":           nil,
 		cli:              nil,
 		archive:          {"spec"},
 		ociindex:         {"spec"},
-		transport:        {"spec", ociindex},
-		bootdir:          {"spec"},
+		transport:        {"spec", ociindex, directio},
+		bootdir:          {"spec", directio},
 		trust:            {"spec"},
 		bootcheck:        {"spec"},
 		config:           nil,
+		directio:         nil,
 		"internal/bench": {cli},
 		hooks:            nil,
 		drain:            nil,
-		serve:            {"spec", bootdir, drain},
-		catalog:          {"spec", ociindex, transport, config},
-		source:           {"spec", archive, ociindex, transport},
+		serve:            {"spec", bootdir, drain, directio},
+		catalog:          {"spec", ociindex, transport, config, directio},
+		source:           {"spec", archive, ociindex, transport, directio},
 		upstream:         {"spec"},
 		mirrortree:       {"spec"},
-		front:            {"spec", ociindex, transport, config, mirrortree, drain},
-		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index"},
-		"pack/bundle":    {"spec", ociindex, transport},
-		"pack/index":     {"spec", ociindex, transport},
-		"pack/relocate":  {"spec", ociindex, transport},
-		"extract":        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks},
+		front:            {"spec", ociindex, transport, config, mirrortree, drain, directio},
+		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index", directio},
+		"pack/bundle":    {"spec", ociindex, transport, directio},
+		"pack/index":     {"spec", ociindex, transport, directio},
+		"pack/relocate":  {"spec", ociindex, transport, directio},
+		"extract":        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, directio},
 		layout:           {"spec"},
 		menu:             {"spec"},
-		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract"},
-		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle"},
-		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain},
+		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio},
+		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle", directio},
+		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio},
 	}
 }
 

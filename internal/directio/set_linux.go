@@ -1,0 +1,23 @@
+package directio
+
+import "golang.org/x/sys/unix"
+
+// Set has the reads and writes of an open file go past the page cache, or through it
+// again, and tells whether they go past it now. A file system that says yes can still
+// answer a read or write with EINVAL, which means no.
+func Set(fd int, on bool) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return false
+	}
+	want := flags &^ unix.O_DIRECT
+	if on {
+		want |= unix.O_DIRECT
+	}
+	if want != flags {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, want); err != nil {
+			return !on
+		}
+	}
+	return on
+}
