@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/nbpack/nbpack/internal/directio"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -18,13 +19,15 @@ const blobBuffer = 256 << 10
 
 // blobFile is a blob that is being written, and digested on the way.
 type blobFile struct {
-	buf     *bufio.Writer
-	file    *os.File
-	hash    hash.Hash
-	size    int64
-	durable bool
-	flusher *flusher // of a durable one that is large
-	told    int64    // of size, to the flusher
+	in  io.Writer // buf, until the context ends
+	buf interface {
+		io.Writer
+		Flush() error
+	}
+	direct *directio.Writer // the same, of a durable one
+	file   *os.File
+	hash   hash.Hash
+	size   int64
 
 	start func() *headStart // called once, when the blob is large; may be nil
 	ahead *headStart
@@ -37,22 +40,31 @@ func createBlob(ctx context.Context, name string, durable bool) (*blobFile, erro
 	if err != nil {
 		return nil, err
 	}
-	b := &blobFile{file: f, hash: sha256.New(), durable: durable}
-	b.buf = bufio.NewWriterSize(&ctxWriter{ctx, (*blobSink)(b)}, blobBuffer)
+	b := &blobFile{file: f, hash: sha256.New()}
+	sink := (*blobSink)(b)
+	if durable {
+		b.direct = directio.NewWriter(int(f.Fd()), sink.Write)
+		b.buf = b.direct
+	} else { // it will be read again, from the page cache
+		b.buf = bufio.NewWriterSize(sink, blobBuffer)
+	}
+	b.in = &ctxWriter{ctx, b.buf}
 	return b, nil
 }
 
 // Write implements [io.Writer].
-func (b *blobFile) Write(p []byte) (int, error) { return b.buf.Write(p) }
+func (b *blobFile) Write(p []byte) (int, error) { return b.in.Write(p) }
 
 // finish completes the blob unless err says that writing it failed.
 func (b *blobFile) finish(err error) (ocispec.Descriptor, error) {
 	if err == nil {
 		err = b.buf.Flush()
 	}
-	b.flusher.stop()
-	if err == nil && b.durable {
-		err = b.file.Sync()
+	if b.direct != nil {
+		b.direct.Stop()
+		if err == nil {
+			err = b.file.Sync()
+		}
 	}
 	d := ocispec.Descriptor{Digest: digest.NewDigest(digest.SHA256, b.hash), Size: b.size}
 	if err = errors.Join(err, b.file.Close()); err != nil {
@@ -70,13 +82,6 @@ func (b *blobSink) Write(p []byte) (int, error) {
 	n, err := b.file.Write(p)
 	b.hash.Write(p[:n])
 	b.size += int64(n)
-	if b.durable && b.size-b.told >= flushStretch {
-		if b.flusher == nil {
-			b.flusher = newFlusher(b.file)
-		}
-		b.flusher.ends <- b.size
-		b.told = b.size
-	}
 	if b.start != nil && b.size >= headStartFrom {
 		b.ahead, b.start = b.start(), nil
 	}
