@@ -132,20 +132,22 @@ func (p *puller) wantedMenus() ([]Menu, error) {
 	return s.Menus, err
 }
 
-// checkMenus refuses, before a tree changes, menus that could not be written then. The
-// trees of coming take the place of those recorded.
+// checkMenus refuses, before trees change, menus that could not be written then. It looks
+// at the trees that are to come, or without any at those recorded, not at both: the
+// others are in the menus already, and a run would render all of them for each commit.
 func (p *puller) checkMenus(coming []*bootdir.Tree, img *bootdir.Image) error {
 	menus, err := p.wantedMenus()
 	if err != nil || len(menus) == 0 {
 		return err
 	}
-	trees, err := p.dir.Trees()
-	if err != nil {
-		return err
-	}
+	var trees []bootdir.Tree
 	for _, t := range coming {
-		trees = slices.DeleteFunc(trees, func(o bootdir.Tree) bool { return o.Live == t.Live })
 		trees = append(trees, *t)
+	}
+	if coming == nil {
+		if trees, err = p.dir.Trees(); err != nil {
+			return err
+		}
 	}
 	m := &menuMaker{menus: menus, image: func(digest string) (*bootdir.Image, error) {
 		if img != nil && img.Digest == digest {
