@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -163,51 +162,27 @@ func (m *mirrorFlags) complete(env *cli.Env) error {
 // references reads those of the command line and of the file.
 func (m *mirrorFlags) references(stdin io.Reader, args []string) ([]mirror.Reference, error) {
 	var refs []mirror.Reference
+	add := func(name string) error {
+		ref, err := mirror.ParseReference(name)
+		refs = append(refs, ref)
+		return err
+	}
 	for _, arg := range args {
-		ref, err := mirror.ParseReference(arg)
-		if err != nil {
+		if err := add(arg); err != nil {
 			return nil, cli.Usage("%w", err)
 		}
-		refs = append(refs, ref)
 	}
 	if m.file != "" {
-		more, err := readReferences(stdin, m.file)
+		list, err := cli.ReadList(m.file, stdin)
+		if err == nil {
+			err = list.Each(add)
+		}
 		if err != nil {
 			return nil, err
 		}
-		refs = append(refs, more...)
 	}
 	if len(refs) == 0 && m.file == "" {
 		return nil, cli.Usage("there is nothing to mirror: name references before the directory, or a file of them with --file")
-	}
-	return refs, nil
-}
-
-func readReferences(stdin io.Reader, file string) ([]mirror.Reference, error) {
-	in := stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("read references: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	var refs []mirror.Reference
-	lines := bufio.NewScanner(in)
-	for n := 1; lines.Scan(); n++ {
-		line, _, _ := strings.Cut(lines.Text(), "#")
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		ref, err := mirror.ParseReference(line)
-		if err != nil {
-			return nil, cli.Usage("%s:%d: %w", file, n, err)
-		}
-		refs = append(refs, ref)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read references from %q: %w", file, err)
 	}
 	return refs, nil
 }

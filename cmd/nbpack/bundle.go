@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,27 +65,31 @@ func (f *bundleFlags) bind(cmd *cobra.Command) {
 }
 
 // parse reads the arguments: the bundle, and what goes into it.
-func (f *bundleFlags) parse(env *cli.Env, args []string) (dst transport.Reference, refs []transport.Reference, err error) {
+func (f *bundleFlags) parse(env *cli.Env, stdin io.Reader, args []string) (dst transport.Reference, refs []transport.Reference, err error) {
 	if dst, err = transport.ParseBundle(args[0]); err != nil {
 		return dst, nil, err
 	}
-	names := args[1:]
-	if f.file != "" {
-		more, err := readNames(f.file)
-		if err != nil {
-			return dst, nil, err
-		}
-		names = append(names, more...)
-	}
-	if len(names) == 0 {
-		return dst, nil, cli.WithHint(cli.Usage("no image is named"), "name references, or a file of them with -f")
-	}
-	for _, name := range names {
+	add := func(name string) error {
 		ref, err := transport.ParseReference(name)
+		refs = append(refs, ref)
+		return err
+	}
+	for _, name := range args[1:] {
+		if err := add(name); err != nil {
+			return dst, nil, err
+		}
+	}
+	if f.file != "" {
+		list, err := cli.ReadList(f.file, stdin)
+		if err == nil {
+			err = list.Each(add)
+		}
 		if err != nil {
 			return dst, nil, err
 		}
-		refs = append(refs, ref)
+	}
+	if len(refs) == 0 {
+		return dst, nil, cli.WithHint(cli.Usage("no image is named"), "name references, or a file of them with -f")
 	}
 	for _, p := range f.platforms {
 		platform, err := spec.ParsePlatform(p)
@@ -98,38 +100,6 @@ func (f *bundleFlags) parse(env *cli.Env, args []string) (dst transport.Referenc
 	}
 	f.options.Log = env.Debug
 	return dst, refs, nil
-}
-
-// maxNames bounds a file of references, in bytes.
-const maxNames = 16 << 20
-
-// readNames reads references, one on a line, where # begins a comment.
-func readNames(file string) ([]string, error) {
-	in := io.Reader(os.Stdin)
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("read references: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	var names []string
-	limited := &io.LimitedReader{R: in, N: maxNames + 1}
-	lines := bufio.NewScanner(limited)
-	for lines.Scan() {
-		name, _, _ := strings.Cut(lines.Text(), "#")
-		if name = strings.TrimSpace(name); name != "" {
-			names = append(names, name)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read references from %q: %w", file, err)
-	}
-	if limited.N == 0 {
-		return nil, cli.Usage("the list %q is larger than %d bytes", file, maxNames)
-	}
-	return names, nil
 }
 
 // report prints what became of the images.

@@ -51,7 +51,7 @@ adding the same images from their registries would.`,
 }
 
 func (f *bundleFlags) create(cmd *cobra.Command, env *cli.Env, args []string) error {
-	dst, refs, err := f.parse(env, args)
+	dst, refs, err := f.parse(env, cmd.InOrStdin(), args)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ A SOURCE can be a delta. What it leaves out must be in BUNDLE.`,
   nbpack bundle add --prune oci:bundle -f releases.txt`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dst, refs, err := f.parse(env, args)
+			dst, refs, err := f.parse(env, cmd.InOrStdin(), args)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -166,26 +165,28 @@ func (r *relocateCmd) images(stdin io.Reader, args []string) (images []relocate.
 		return nil, false, err
 	}
 	for _, name := range r.lists {
-		list, err := readImageList(name, stdin)
+		list, err := cli.ReadList(name, stdin)
 		if err != nil {
 			return nil, false, err
 		}
-		images = append(images, list.Images...)
-		cnab = list.CNAB && len(r.lists) == 1 && len(args) == 0
+		if relocate.IsCNAB(list.Text) {
+			more, err := relocate.ParseCNAB(list.Name, list.Text)
+			if err != nil {
+				return nil, false, err
+			}
+			images = append(images, more...)
+			cnab = len(r.lists) == 1 && len(args) == 0
+			continue
+		}
+		if err := list.Each(func(ref string) error {
+			i, err := relocate.ParseImage(ref)
+			images = append(images, i)
+			return err
+		}); err != nil {
+			return nil, false, err
+		}
 	}
 	return images, cnab, nil
-}
-
-func readImageList(name string, stdin io.Reader) (relocate.List, error) {
-	if name == "-" {
-		return relocate.ReadList("standard input", stdin)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return relocate.List{}, fmt.Errorf("read the list of images: %w", err)
-	}
-	defer f.Close()
-	return relocate.ReadList(name, f)
 }
 
 // bundle opens the one of --from, nil without.

@@ -1,6 +1,7 @@
 package relocate
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,8 +25,13 @@ type cnabImage struct {
 	Digest string `json:"digest"`
 }
 
-// parseCNAB gives the images of a bundle, those that install it first.
-func parseCNAB(name string, b []byte) ([]Image, error) {
+// IsCNAB tells whether a list of images is meant to be the bundle.json of a cloud
+// native application bundle: an object of JSON, and not lines of references.
+func IsCNAB(list []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(list, " \t\r\n"), []byte("{")) }
+
+// ParseCNAB gives the images of a bundle.json, those that install it first. name is
+// what messages call it. Errors are usage errors, and tell of every bad image.
+func ParseCNAB(name string, b []byte) ([]Image, error) {
 	var bundle cnabBundle
 	if err := spec.UnmarshalStrict(b, &bundle); err != nil {
 		return nil, usage("", "list %q begins as a bundle.json (CNAB) and is none: %v", name, err)

@@ -1,63 +1,15 @@
 package relocate
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/transport"
 )
-
-// maxList bounds a list of images, in bytes.
-const maxList = 16 << 20
-
-// List is a list of images.
-type List struct {
-	Images []Image
-	// CNAB says that the list is the bundle.json of a cloud native application
-	// bundle.
-	CNAB bool
-}
-
-// ReadList reads a list of images: one reference on a line, where empty lines and
-// what follows a "#" count for nothing, or a bundle.json (CNAB). name is what
-// messages call it. Errors in it are usage errors, and tell of every bad line.
-func ReadList(name string, r io.Reader) (List, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxList+1))
-	if err != nil {
-		return List{}, fmt.Errorf("read the list %q: %w", name, err)
-	}
-	if len(b) > maxList {
-		return List{}, usage("", "list %q is larger than %d bytes", name, maxList)
-	}
-	if bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) {
-		images, err := parseCNAB(name, b)
-		return List{images, true}, err
-	}
-	var list List
-	var bad []error
-	n := 0
-	for line := range strings.Lines(string(b)) {
-		n++
-		line, _, _ = strings.Cut(line, "#")
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		i, err := ParseImage(line)
-		if err != nil {
-			bad = append(bad, fmt.Errorf("%q line %d: %w", name, n, err))
-			continue
-		}
-		list.Images = append(list.Images, i)
-	}
-	return list, allBad(bad)
-}
 
 // ParseImages reads references, and tells of every bad one.
 func ParseImages(list []string) ([]Image, error) {

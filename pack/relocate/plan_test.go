@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,23 +17,16 @@ import (
 
 var testDigests = []digest.Digest{digest.FromString("one"), digest.FromString("two")}
 
-func TestReadList(t *testing.T) {
-	list, err := ReadList("list", strings.NewReader("# images\n\nregistry.example/a:v1   # the first\r\n\tubuntu\ndocker://registry.example/b@"+testDigests[0].String()+"\n"))
-	if err != nil || len(list.Images) != 3 || list.CNAB || list.Images[0].Original != "registry.example/a:v1" || list.Images[2].Reference().Digest != testDigests[0] {
-		t.Errorf("%v, %v", list, err)
+func TestParseImages(t *testing.T) {
+	images, err := ParseImages([]string{"registry.example/a:v1", "ubuntu", "docker://registry.example/b@" + testDigests[0].String()})
+	if err != nil || len(images) != 3 || images[0].Original != "registry.example/a:v1" || images[2].Reference().Digest != testDigests[0] {
+		t.Errorf("%v, %v", images, err)
 	}
-	_, err = ReadList("list", strings.NewReader("registry.example/A\nregistry.example/a\nhttps://registry.example/b\n"))
-	wantUsage(t, err, "bad lines")
-	if err == nil || !strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "line 3") {
-		t.Errorf("%v", err)
-	}
-	_, err = ReadList("list", strings.NewReader(strings.Repeat("A\n", 1000)))
-	wantUsage(t, err, "many bad lines")
+	_, err = ParseImages(slices.Repeat([]string{"A"}, 1000))
+	wantUsage(t, err, "many bad names")
 	if err == nil || !strings.Contains(err.Error(), "980 more") {
 		t.Errorf("%v", err)
 	}
-	_, err = ReadList("list", strings.NewReader(strings.Repeat(" ", maxList+1)))
-	wantUsage(t, err, "too long a list")
 	if _, err = ParseImages([]string{"a", "B", "c"}); err == nil {
 		t.Error("B is an image")
 	}
@@ -44,11 +38,11 @@ func TestReadCNAB(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := ReadList("bundle.json", strings.NewReader(string(b)))
-	if err != nil || !list.CNAB || len(list.Images) != 4 {
-		t.Fatalf("%v, %v", list, err)
+	images, err := ParseCNAB("bundle.json", b)
+	if err != nil || !IsCNAB(b) || IsCNAB([]byte("registry.example/a # {\n")) || len(images) != 4 {
+		t.Fatalf("%v, %v", images, err)
 	}
-	p, err := NewPlan(list.Images, mapping(t, "mirror.example", MD5))
+	p, err := NewPlan(images, mapping(t, "mirror.example", MD5))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +58,7 @@ func TestReadCNAB(t *testing.T) {
 			t.Errorf("%s is %s", original, got)
 		}
 	}
-	if list.Images[0].Want == "" || p.items[0].job.want != list.Images[0].Want || p.items[0].job.from.Digest != "" {
+	if images[0].Want == "" || p.items[0].job.want != images[0].Want || p.items[0].job.from.Digest != "" {
 		t.Errorf("the declared digest: %+v", p.items[0].job)
 	}
 	for what, doc := range map[string]string{
@@ -78,7 +72,7 @@ func TestReadCNAB(t *testing.T) {
 		"images twice":        `{"images": {}, "images": {}}`,
 		"a bad name in a map": `{"images": {"a": {"image": "A"}, "b": {"image": "b"}}}`,
 	} {
-		_, err := ReadList("bundle.json", strings.NewReader(doc))
+		_, err := ParseCNAB("bundle.json", []byte(doc))
 		if err == nil {
 			t.Errorf("%s: accepted", what)
 			continue
