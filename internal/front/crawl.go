@@ -33,7 +33,7 @@ type crawler struct {
 	warn    func(format string, a ...any)
 	counted func(m *mirror, outcome string) // a look; may be nil
 
-	doubts doubts
+	doubtTime time.Duration
 }
 
 // newCrawler makes one with connections of its own.
@@ -49,7 +49,7 @@ func newCrawler(t *tree, o Crawl, agent string) *crawler {
 	}
 	return &crawler{
 		tree: t, o: o, client: &http.Client{Transport: named{transport, agent}, CheckRedirect: sameHost}, now: time.Now,
-		log: func(string, ...any) {}, warn: func(string, ...any) {}, doubts: doubts{queue: make(chan doubt, maxDoubts)},
+		log: func(string, ...any) {}, warn: func(string, ...any) {}, doubtTime: doubtTime,
 	}
 }
 
@@ -78,8 +78,8 @@ func (c *crawler) run(ctx context.Context, mirrors []*mirror) {
 	var all sync.WaitGroup
 	for _, m := range mirrors {
 		all.Go(func() { c.follow(ctx, m) })
+		all.Go(func() { c.clear(ctx, m) })
 	}
-	all.Go(func() { c.clear(ctx) })
 	all.Wait()
 	c.client.CloseIdleConnections()
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -226,14 +227,39 @@ func TestDoubt(t *testing.T) {
 		c.doubt(m, layers[0].Digest)
 		c.doubt(m, digest.FromString("not in the tree"))
 	}
-	if len(c.doubts.queue) != 2 {
-		t.Errorf("%d doubts", len(c.doubts.queue))
+	if len(m.doubts.queue) != 2 {
+		t.Errorf("%d doubts", len(m.doubts.queue))
 	}
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { c.clear(ctx); close(done) }()
+	go func() { c.clear(ctx, m); close(done) }()
 	<-changed
 	cancel()
 	<-done
 	wantState(t, "a doubt", m, stateWrong)
+}
+
+// TestDoubtTime: a blob that takes too long leaves the mirror as it is, and makes room
+// for the next one.
+func TestDoubtTime(t *testing.T) {
+	tt := newTree(t)
+	_, layers := tt.image("netboot", "v1", noise(1, 5000), noise(2, 5000))
+	web := newFileMirror(t, tt.copyOf())
+	web.set(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, layers[0].Digest.Encoded()) {
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	})
+	c, mirrors, _ := newTestCrawler(t, tt, 1, web.URL)
+	c.o.Timeout, c.doubtTime = Duration(time.Hour), time.Millisecond
+	m := mirrors[0]
+	m.become(stateUp, "", c.now())
+	c.clearOne(t.Context(), m, layers[0].Digest)
+	wantState(t, "a long doubt", m, stateUp)
+	flip(t, web.dir, layers[1].Digest)
+	c.doubtTime = time.Hour
+	c.clearOne(t.Context(), m, layers[1].Digest)
+	wantState(t, "the next", m, stateWrong)
 }

@@ -34,10 +34,15 @@ type mirror struct {
 	wrong  map[digest.Digest]bool // gave something else; proved again in each look
 	good   int                    // looks in a row, since it was wrong
 	took   time.Duration          // for an answer, smoothed
+
+	doubts doubts
 }
 
 func newMirror(m Mirror) *mirror {
-	return &mirror{Mirror: m, state: stateUnknown, why: "nobody has looked yet", has: map[digest.Digest]bool{}, wrong: map[digest.Digest]bool{}}
+	return &mirror{
+		Mirror: m, state: stateUnknown, why: "nobody has looked yet", has: map[digest.Digest]bool{}, wrong: map[digest.Digest]bool{},
+		doubts: doubts{queue: make(chan digest.Digest, maxDoubts), asked: map[digest.Digest]time.Time{}},
+	}
 }
 
 // serves tells whether a client may be sent there for a blob, and how near it is:

@@ -24,10 +24,12 @@ const (
 	// slowest is how many bytes a second a mirror has to give, where all of a blob
 	// is compared.
 	slowest = 128 << 10
-	// maxDoubts is how many blobs wait to be compared as a whole …
+	// maxDoubts is how many blobs of a mirror wait to be compared as a whole, …
 	maxDoubts = 64
-	// … and doubtAgain how soon the same one is not compared again.
+	// … doubtAgain how soon the same one is not compared again, …
 	doubtAgain = time.Minute
+	// … and doubtTime how long one may keep the others waiting.
+	doubtTime = 10 * time.Minute
 )
 
 // sample compares blobs of a mirror with the tree: those that were wrong, and some
@@ -186,59 +188,59 @@ func (m *mirror) lies() error {
 	return nil
 }
 
-// doubts are blobs that clients asked for again, right after they were sent to a
-// mirror.
+// doubts are blobs of a mirror that clients asked for again, right after they were
+// sent there.
 type doubts struct {
-	queue chan doubt
+	queue chan digest.Digest
 	mu    sync.Mutex
-	asked map[doubt]time.Time
-}
-
-type doubt struct {
-	m      *mirror
-	digest digest.Digest
+	asked map[digest.Digest]time.Time
 }
 
 // doubt has a blob of a mirror compared as a whole, one after the other. Clients can
 // make it no more than that.
 func (c *crawler) doubt(m *mirror, d digest.Digest) {
-	q, now := doubt{m, d}, c.now()
-	c.doubts.mu.Lock()
-	defer c.doubts.mu.Unlock()
-	for old, at := range c.doubts.asked {
+	now := c.now()
+	m.doubts.mu.Lock()
+	defer m.doubts.mu.Unlock()
+	for old, at := range m.doubts.asked {
 		if now.Sub(at).Abs() > doubtAgain {
-			delete(c.doubts.asked, old)
+			delete(m.doubts.asked, old)
 		}
 	}
-	if _, known := c.doubts.asked[q]; known {
+	if _, known := m.doubts.asked[d]; known {
 		return
 	}
 	select {
-	case c.doubts.queue <- q:
-		if c.doubts.asked == nil {
-			c.doubts.asked = map[doubt]time.Time{}
-		}
-		c.doubts.asked[q] = now
+	case m.doubts.queue <- d:
+		m.doubts.asked[d] = now
 	default: // enough is waiting
 	}
 }
 
-// clear looks into the doubts.
-func (c *crawler) clear(ctx context.Context) {
+// clear looks into the doubts about a mirror.
+func (c *crawler) clear(ctx context.Context, m *mirror) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case q := <-c.doubts.queue:
-			f, st, err := c.tree.open(mirrortree.Blob(q.digest))
-			if err != nil {
-				continue
-			}
-			_ = f.Close()
-			if err = c.prove(ctx, q.m, blob{digest: q.digest, size: st.Size()}, true); err == nil {
-				err = q.m.lies()
-			}
-			c.drop(ctx, q.m, err)
+		case d := <-m.doubts.queue:
+			c.clearOne(ctx, m, d)
 		}
 	}
+}
+
+// clearOne compares one blob. What takes too long stays a doubt: a mirror that is too
+// slow for everything is noticed elsewhere.
+func (c *crawler) clearOne(ctx context.Context, m *mirror, d digest.Digest) {
+	ctx, cancel := context.WithTimeout(ctx, c.doubtTime)
+	defer cancel()
+	f, st, err := c.tree.open(mirrortree.Blob(d))
+	if err != nil {
+		return
+	}
+	_ = f.Close()
+	if err = c.prove(ctx, m, blob{digest: d, size: st.Size()}, true); err == nil {
+		err = m.lies()
+	}
+	c.drop(ctx, m, err)
 }
