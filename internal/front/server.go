@@ -173,6 +173,7 @@ type certificate struct {
 	mu      sync.Mutex
 	changed time.Time
 	loaded  *tls.Certificate
+	told    string // what the last warning was about
 }
 
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -185,13 +186,22 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if err == nil {
 		var pair tls.Certificate
 		if pair, err = tls.LoadX509KeyPair(c.cert, c.key); err == nil {
-			c.loaded, c.changed = &pair, st.ModTime()
+			c.loaded, c.changed, c.told = &pair, st.ModTime(), ""
 			return c.loaded, nil
 		}
 	}
 	if c.loaded == nil {
 		return nil, err
 	}
-	c.warn("read the certificate: %v; the one before is used", err)
+	// Each handshake tries again, since the key may come later. Each state of the
+	// files is told of once.
+	state := err.Error()
+	if st != nil {
+		state += st.ModTime().String()
+	}
+	if state != c.told {
+		c.told = state
+		c.warn("read the certificate: %v; the one before is used", err)
+	}
 	return c.loaded, nil
 }

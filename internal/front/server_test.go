@@ -144,6 +144,40 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestCertificateWarnings: one for each change, and not one for each client.
+func TestCertificateWarnings(t *testing.T) {
+	p, dir := newPair(t), t.TempDir()
+	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	sound := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw})
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: p.key}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	warned := 0
+	c := &certificate{cert: cert, key: key, warn: func(string, ...any) { warned++ }}
+	for i, step := range []struct {
+		content []byte // nil: there is no file
+		want    int
+	}{{sound, 0}, {[]byte("rubbish"), 1}, {[]byte("rubbish"), 2}, {nil, 3}, {[]byte("rubbish"), 4}, {sound, 4}, {nil, 5}} {
+		if step.content == nil {
+			if err := os.Remove(cert); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.WriteFile(cert, step.content, 0o600); err != nil {
+			t.Fatal(err)
+		} else if err := os.Chtimes(cert, time.Unix(int64(i), 0), time.Unix(int64(i), 0)); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := c.get(nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if warned != step.want {
+			t.Errorf("step %d: %d warnings, want %d", i, warned, step.want)
+		}
+	}
+}
+
 // pair is a certificate of its own authority, with its key as PKCS #8.
 type pair struct {
 	cert *x509.Certificate
