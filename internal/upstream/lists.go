@@ -67,15 +67,3 @@ type Claim struct {
 	List   *List
 	SHA256 []string // one of these
 }
-
-// Claims gives what the lists say about a file of this name. A file has to
-// satisfy them all.
-func (s *Lists) Claims(name string) []Claim {
-	var claims []Claim
-	for _, l := range s.Lists {
-		if sums := l.Find(name); len(sums) > 0 {
-			claims = append(claims, Claim{l, sums})
-		}
-	}
-	return claims
-}
