@@ -183,9 +183,9 @@ func (p *puller) writeMenus(going ...string) error {
 		return err
 	}
 	changed, err := p.dir.Generate(files)
-	if len(changed) > 0 {
-		for _, note := range m.notes {
-			p.opts.logf("%s", note)
+	for _, n := range m.notes {
+		if len(changed) > 0 || slices.ContainsFunc(p.report.Trees, func(t TreeReport) bool { return t.Path == n.live && t.Changed }) {
+			p.opts.logf("menu: %s", n.text)
 		}
 	}
 	for _, name := range changed {
@@ -216,7 +216,13 @@ func (p *puller) rememberMenus(menus []Menu) error {
 type menuMaker struct {
 	menus []Menu
 	image func(digest string) (*bootdir.Image, error)
-	notes []string // what is in no menu, and why
+	notes []menuNote // what is in no menu, and why
+}
+
+type menuNote struct{ live, text string }
+
+func (m *menuMaker) note(live, format string, a ...any) {
+	m.notes = append(m.notes, menuNote{live, fmt.Sprintf(format, a...)})
 }
 
 // bootable is an entry with its image.
@@ -245,7 +251,8 @@ func (m *menuMaker) make(trees []bootdir.Tree) ([]bootdir.Generated, error) {
 			return nil, err
 		}
 		for _, title := range slices.Sorted(maps.Keys(left)) {
-			m.notes = append(m.notes, fmt.Sprintf("menu: %q is not in the one for %s: %v", title, w.Format, left[title]))
+			i := slices.IndexFunc(entries, func(e menu.Entry) bool { return e.Title == title })
+			m.note(entries[i].Live, "%q is not in the one for %s: %v", title, w.Format, left[title])
 		}
 		files = append(files, bootdir.Generated{Path: w.Path, Content: content})
 		if w.Path == w.Format.DefaultPath() {
@@ -301,7 +308,9 @@ func (m *menuMaker) bootables(trees []bootdir.Tree) ([]bootable, error) {
 		at := slices.IndexFunc(list, func(o bootable) bool { return o.Digest == t.Digest })
 		switch {
 		case b == nil:
-			m.notes = append(m.notes, fmt.Sprintf("menu: %q is in none, because it is not clear which of its files is the kernel", t.Live))
+			m.note(t.Live, "%q is in none, because it is not clear which of its files is the kernel", t.Live)
+		case b.Arch == "":
+			m.note(t.Live, "%q is in none, because neither its platform %q nor its label %s tells its architecture", t.Live, t.Platform, spec.LabelOSArch)
 		case at < 0:
 			list = append(list, *b)
 		case t.Menu != nil && list[at].Args == "":

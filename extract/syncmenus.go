@@ -41,6 +41,13 @@ func (s *syncRun) writeMenus(ctx context.Context) error {
 // each file that it changes once.
 func (s *syncRun) menusWithout(going ...string) error {
 	p := &puller{dir: s.boot, opts: s.opts.Options, report: &Report{}}
+	if len(going) == 0 { // once in a run
+		for _, t := range s.report.Trees {
+			if t.Destination == s.dir {
+				p.report.Trees = append(p.report.Trees, t.TreeReport)
+			}
+		}
+	}
 	err := p.writeMenus(going...)
 	for _, file := range p.report.Menus {
 		if !slices.Contains(s.report.Menus, file) {
