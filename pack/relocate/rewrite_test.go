@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 // testMap is the map of a few images, one of which failed.
@@ -197,26 +200,57 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// FuzzRewrite: whatever the text is, only references of the map change.
+// FuzzRewrite: whatever the text is, only references of the map change, as whole
+// words, to what the map says, and all else stays to the last byte.
 func FuzzRewrite(f *testing.F) {
-	for _, s := range []string{"image: registry.example/tool", "docker://registry.example/tool:latest.", "\xff registry.example/tool\n:@/"} {
+	for _, s := range []string{
+		"image: registry.example/tool", "docker://registry.example/tool:latest.", "\xff registry.example/tool\n:@/",
+		"a\r\nFROM ubuntu\n[registry.example/netboot:fedora-42,registry.example/netboot:fedora-43]\nregistry:5000/x:v1 registry.example/toolé",
+	} {
 		f.Add([]byte(s))
 	}
-	r := NewRewriter(testMap(f))
+	m := testMap(f)
+	r := NewRewriter(m)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, changes := r.Rewrite(text)
-		back := got
+		done, rest := 0, got // what is before in text was compared, and rest is what became of the rest
 		for _, c := range changes {
-			if c.Line < 1 || c.Line > bytes.Count(text, []byte("\n"))+1 || !bytes.Contains(text, []byte(c.From)) {
+			// No new name begins as an old one does, so where they differ is the change.
+			same := 0
+			for done+same < len(text) && same < len(rest) && text[done+same] == rest[same] {
+				same++
+			}
+			at := done + same
+			if !bytes.HasPrefix(text[at:], []byte(c.From)) || !bytes.HasPrefix(rest[same:], []byte(c.To)) {
+				t.Fatalf("%q became %q: %+v is not at %d", text, got, c, at)
+			}
+			done, rest = at+len(c.From), rest[same+len(c.To):]
+			if c.Line != bytes.Count(text[:at], []byte("\n"))+1 || !isWhole(text[:at], text[done:]) || !says(m, c) {
 				t.Errorf("%q: %+v", text, c)
 			}
-			back = bytes.Replace(back, []byte(c.To), []byte(c.From), 1)
 		}
-		if len(changes) == 0 && !bytes.Equal(got, text) {
-			t.Errorf("%q became %q without a change", text, got)
+		if !bytes.Equal(rest, text[done:]) {
+			t.Errorf("%q became %q, and not by %+v", text, got, changes)
 		}
-		if bytes.Count(back, []byte("\n")) != bytes.Count(text, []byte("\n")) {
-			t.Errorf("%q became %q", text, got)
-		}
+	})
+}
+
+// isWhole tells whether what is between two texts is no part of a longer word: only
+// the name of a transport is before it, and what ends a sentence behind it.
+func isWhole(before, after []byte) bool {
+	start := bytes.HasSuffix(before, []byte("docker://")) || bytes.HasSuffix(before, []byte("oci://")) || bytes.HasSuffix(before, []byte("registry:"))
+	if c, n := utf8.DecodeLastRune(before); !start && n > 0 && (unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("._-/:@"+glueBefore, c)) {
+		return false
+	}
+	c, n := utf8.DecodeRune(bytes.TrimLeft(after, "._-/:@"))
+	return n == 0 || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune(glueAfter, c)
+}
+
+// says tells whether the map has the change: of the repository, with tag and digest
+// as they were written.
+func says(m *Map, c Change) bool {
+	named, err := parseNamed(c.From)
+	return err == nil && slices.ContainsFunc(m.Images, func(e Entry) bool {
+		return e.Error == "" && e.image.named.Name() == named.Name() && c.To == strings.TrimSuffix(e.Relocated, suffix(e.image.named))+suffix(named)
 	})
 }
