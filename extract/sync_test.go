@@ -169,8 +169,8 @@ func TestSyncDestinations(t *testing.T) {
 	reg, s := newShelf(t), newSyncer(t)
 	reg.push("a", "v", boot{version: "1"})
 	other := filepath.Join(t.TempDir(), "other")
-	r := s.must("- {ref: '" + reg.host() + "/a:v'}\n- {ref: '" + reg.host() + "/a:v', destination: " + other + "}\n")
-	if r.Changed != 2 || r.Trees[1].Destination != other {
+	r := s.must("- {ref: '" + reg.host() + "/a:v'}\n- {ref: '" + reg.host() + "/a:v', destination: " + other + "}\nmenus: [ipxe]\n")
+	if r.Changed != 2 || r.Trees[1].Destination != other || !slices.Equal(r.Menus, []SyncMenu{{s.dir, "boot.ipxe"}, {other, "boot.ipxe"}}) {
 		t.Errorf("%+v", r)
 	}
 	if _, err := os.Stat(filepath.Join(other, "os/1/amd64/vmlinuz")); err != nil {

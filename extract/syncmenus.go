@@ -50,8 +50,8 @@ func (s *syncRun) menusWithout(going ...string) error {
 	}
 	err := p.writeMenus(going...)
 	for _, file := range p.report.Menus {
-		if !slices.Contains(s.report.Menus, file) {
-			s.report.Menus = append(s.report.Menus, file)
+		if m := (SyncMenu{s.dir, file}); !slices.Contains(s.report.Menus, m) {
+			s.report.Menus = append(s.report.Menus, m)
 		}
 	}
 	return err

@@ -62,7 +62,14 @@ type SyncReport struct {
 	Skipped  []Skipped   `json:"skipped"`
 	Left     []LeftTree  `json:"left"`
 	Stale    []StaleTree `json:"stale"`
-	Menus    []string    `json:"menus,omitempty"` // files of boot menus that were written or removed
+	Menus    []SyncMenu  `json:"menus,omitempty"`
+}
+
+// SyncMenu is a file of a boot menu, or one that belongs to it, that was written or
+// removed.
+type SyncMenu struct {
+	Destination string `json:"destination"`
+	Path        string `json:"path"` // below the boot directory
 }
 
 // SyncTree is one tree that is as the catalogue wants it, or in a dry run would
