@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -28,8 +29,9 @@ type sweep struct {
 	gone      goners
 }
 
-// goners are the paths that go, in the order in which they do.
-type goners struct{ tags, boot, manifests, referrers, blobs []string }
+// goners are the paths that go, in the order in which they do; those of trees are below
+// the boot directory.
+type goners struct{ tags, boot, trees, manifests, referrers, blobs []string }
 
 // prune removes what no item names. An item that failed is named all the same,
 // and what its tag led to stays.
@@ -57,8 +59,7 @@ func (r *run) prune(ctx context.Context, items []item) error {
 			return err
 		}
 	}
-	s.bootTrees()
-	if err := s.blobs(); err != nil {
+	if err := errors.Join(s.bootTrees(), s.blobs()); err != nil {
 		return err
 	}
 	// The times count from now on, whether something may be removed or not.

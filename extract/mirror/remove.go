@@ -15,13 +15,30 @@ import (
 	"github.com/nbpack/nbpack/internal/mirrortree"
 )
 
-// bootTrees finds the directories of boot files whose manifests are not reached.
-func (s *sweep) bootTrees() {
+// bootTrees finds the directories of boot files, and the boot trees of images that this
+// mirror has laid out, whose manifests are not reached. That --boot-trees is not given now
+// saves none: nobody would look after them.
+func (s *sweep) bootTrees() error {
 	for _, dir := range slices.Sorted(maps.Keys(s.state.Boot)) {
 		if !s.reached[s.state.Boot[dir]] && s.due(s.note(dir)) {
 			s.gone.boot = append(s.gone.boot, dir)
 		}
 	}
+	d, err := bootdir.View(s.bootDir())
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	trees, err := d.Trees()
+	if err != nil {
+		return err
+	}
+	for _, t := range trees {
+		if t.Catalog == catalogName && !s.reached[digest.Digest(t.Digest)] && s.due(s.note(path.Join(mirrortree.Boot, t.Live))) {
+			s.gone.trees = append(s.gone.trees, t.Live)
+		}
+	}
+	return nil
 }
 
 // remove takes away what is due: first what names, then what is named.
@@ -34,6 +51,9 @@ func (s *sweep) remove(ctx context.Context, names []string) error {
 	s.report.Removed.Manifests = len(s.gone.manifests)
 	s.countBlobs()
 	if s.opts.DryRun {
+		for _, live := range s.gone.trees {
+			s.report.Removed.Boot = append(s.report.Removed.Boot, path.Join(mirrortree.Boot, live))
+		}
 		return nil
 	}
 	err := s.removeTags(ctx, names)
@@ -136,9 +156,10 @@ func (s *sweep) removeBoot(ctx context.Context) error {
 	return s.retireTrees(ctx)
 }
 
-// retireTrees removes boot trees of images that this mirror has laid out.
+// retireTrees removes boot trees of images, unless the site has files in them or
+// machines boot from them.
 func (s *sweep) retireTrees(ctx context.Context) error {
-	if !s.opts.BootTrees {
+	if len(s.gone.trees) == 0 {
 		return nil
 	}
 	d, err := bootdir.Open(ctx, s.bootDir(), bootdir.Options{Now: s.opts.Now, Log: s.opts.Log})
@@ -146,22 +167,16 @@ func (s *sweep) retireTrees(ctx context.Context) error {
 		return err
 	}
 	defer d.Close()
-	trees, err := d.Trees()
-	if err != nil {
-		return err
-	}
-	for _, t := range trees {
-		dir := path.Join(mirrortree.Boot, t.Live)
-		if t.Catalog != catalogName || s.reached[digest.Digest(t.Digest)] || !s.due(s.note(dir)) {
-			continue
-		}
-		if err := d.Retire(ctx, t.Live); err != nil {
+	for _, live := range s.gone.trees {
+		if err := d.Retire(ctx, live); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
 			s.opts.Warn("%v; it stays", err)
 			continue
 		}
+		dir := path.Join(mirrortree.Boot, live)
+		delete(s.unneeded, dir)
 		s.report.Removed.Boot = append(s.report.Removed.Boot, dir)
 	}
 	return nil
