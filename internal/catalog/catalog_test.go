@@ -95,6 +95,17 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+// TestErrorOrder: what is wrong in one line is told in the same order each time.
+func TestErrorOrder(t *testing.T) {
+	const text = "destination: /d\nimages:\n- {ref: registry.example/a:b, hooks: {pre-commit: a, post-commit: a, failed: a}, set: {a: b, c: d, e: f}}\n"
+	_, _, first := Parse("c.yaml", "/c", []byte(text))
+	for range 20 {
+		if _, _, err := Parse("c.yaml", "/c", []byte(text)); err == nil || err.Error() != first.Error() {
+			t.Fatalf("%v\nand before\n%v", err, first)
+		}
+	}
+}
+
 func TestRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte(sample), 0o600); err != nil {

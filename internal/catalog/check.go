@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -41,8 +42,10 @@ func (c *Catalog) entries() ([]Entry, config.Errors) {
 		entries = append(entries, e)
 	}
 	k.twice(entries)
-	// Maps come in no order; users read from the top.
-	slices.SortStableFunc(k.errs, func(a, b *config.Error) int { return a.Line - b.Line })
+	// Maps come in no order; users read from the top, and the same each time.
+	slices.SortFunc(k.errs, func(a, b *config.Error) int {
+		return cmp.Or(a.Line-b.Line, strings.Compare(a.Error(), b.Error()))
+	})
 	return entries, k.errs
 }
 
