@@ -33,7 +33,7 @@ func (c *commit) makeParent(dir string) error {
 	defer up.close()
 	err = c.d.ops.mkdir(up, name, dirMode)
 	if err == nil {
-		err = c.dressParent(up, name)
+		err = c.dressParent(dir, up, name)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

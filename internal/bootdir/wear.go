@@ -299,11 +299,15 @@ func (d *Dir) wornTop(t *Tree, st *unix.Stat_t) (string, error) {
 	return t.Attributes.wrongLabel(up, name), nil
 }
 
-// dressParent gives a directory that was made above a tree what the tree has.
-func (c *commit) dressParent(up *dirFD, name string) error {
+// dressParent gives a directory that was made above a tree what the tree has. The one
+// of the generations is every tree's: servers of others have to get through it, too.
+func (c *commit) dressParent(dir string, up *dirFD, name string) error {
 	a := c.j.Parts[0].Tree.Attributes
 	if a == nil {
 		return nil
+	}
+	if dir == generationsName {
+		a = &Attributes{Label: a.Label}
 	}
 	label := ""
 	if a.Label != "" {
@@ -312,12 +316,12 @@ func (c *commit) dressParent(up *dirFD, name string) error {
 			return err
 		}
 	}
-	dir, err := up.open(name)
+	made, err := up.open(name)
 	if err != nil {
 		return err
 	}
-	defer dir.close()
-	return c.d.dressFD(dir.fd, dir.path, a, label, a.Dirs)
+	defer made.close()
+	return c.d.dressFD(made.fd, made.path, a, label, a.Dirs)
 }
 
 // topProblem compares the live path itself with what was asked for.
