@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -297,4 +298,30 @@ func problemsOf(t *testing.T, dir, live string) (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// TestWearUnwritable: directories that their owner cannot write are for those whom that
+// does not stop; others are told before anything is fetched.
+func TestWearUnwritable(t *testing.T) {
+	const user = 65534
+	dir := quickDir(t)
+	must(t, os.Chown(dir, user, user))
+	narrow := &Attributes{Dirs: 0o550}
+	before := snapshot(t, dir)
+	err := asUser(t, user, func() error {
+		_, err := wearing("os", ModeDir, treeA, narrow)(dir, Options{})
+		return err
+	})
+	var advice interface{ Hint() string }
+	if !errors.As(err, &advice) || !strings.Contains(err.Error(), "0550") {
+		t.Errorf("got %v", err)
+	}
+	if left := leftovers(t, dir); !maps.Equal(before, snapshot(t, dir)) || len(left) > 0 {
+		t.Errorf("something changed; left %q", left)
+	}
+	dir = t.TempDir()
+	for _, tr := range []tree{treeA, treeB, treeA} {
+		wear(t, dir, "os", ModeDir, tr, narrow)
+	}
+	checkModes(t, filepath.Join(dir, "os"), 0o444, fs.ModeDir|0o550)
 }

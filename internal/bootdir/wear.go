@@ -41,9 +41,23 @@ func (s *Stage) Wear(a *Attributes) error {
 	dir, err := s.dir.open(trial)
 	if err == nil {
 		err = s.d.dressFD(dir.fd, s.live, s.attrs, s.label, s.attrs.Dirs)
+		if err == nil {
+			err = s.attrs.movable(dir)
+		}
 		dir.close()
 	}
 	return errors.Join(err, s.d.ops.rmdir(s.dir, trial))
+}
+
+// movable refuses modes with which this user could neither move a directory to another
+// place nor empty it.
+func (a *Attributes) movable(dir *dirFD) error {
+	err := unix.Faccessat(dir.fd, ".", unix.W_OK, unix.AT_EACCESS)
+	if !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	return withHint(fmt.Errorf("directories of mode %04o could not be replaced: %w", a.Dirs, err),
+		"only root replaces directories that their owner cannot write; give them a mode such as 0750")
 }
 
 // context makes a whole SELinux context of a type: that of the boot directory with
