@@ -109,7 +109,7 @@ const maxSignTries = 8
 
 // signSimple adds a signature to the image under the .sig tag.
 func (s *signing) signSimple(ctx context.Context, r trust.Request) (changed bool, err error) {
-	tag := trust.SimpleTag(r.Subject.Digest)
+	tag := transport.AttachmentTag(r.Subject.Digest, trust.SuffixSimple)
 	unlock, err := s.repo.Lock(ctx)
 	if err != nil {
 		return false, err

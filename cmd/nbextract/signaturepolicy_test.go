@@ -11,6 +11,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/internal/trust"
 )
 
@@ -34,7 +35,7 @@ func TestSignaturePolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.attachment(a.Manifest, a.Blobs...)
-		s.do(http.MethodPut, "manifests/"+trust.SimpleTag(top.Digest), ocispec.MediaTypeImageManifest, a.Manifest)
+		s.do(http.MethodPut, "manifests/"+transport.AttachmentTag(top.Digest, "sig"), ocispec.MediaTypeImageManifest, a.Manifest)
 	}
 	signedBy := func(pub string) string {
 		return fmt.Sprintf(`{"default":[{"type":"reject"}],"transports":{"docker":{%q:[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]}}}`, s.addr, pub)

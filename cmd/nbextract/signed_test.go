@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/testserver"
+	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/internal/trust"
 )
 
@@ -229,7 +230,7 @@ func TestSignedPulls(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.attachment(a.Manifest, a.Blobs...)
-			s.do(http.MethodPut, "manifests/"+trust.SimpleTag(top.Digest), ocispec.MediaTypeImageManifest, a.Manifest)
+			s.do(http.MethodPut, "manifests/"+transport.AttachmentTag(top.Digest, "sig"), ocispec.MediaTypeImageManifest, a.Manifest)
 		}, says: "another image", requests: 8},
 		{name: "signed as another repository", do: func(top ocispec.Descriptor) {
 			s.list(top.Digest, s.bundle(s.key, trust.Request{Subject: top, Repository: "registry.example/other"}))

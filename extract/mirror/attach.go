@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -100,7 +99,6 @@ func (j *job) listReferrers(d digest.Digest, list []ocispec.Descriptor) error {
 
 // companions brings what lies under the tags that begin with the digest.
 func (j *job) companions(ctx context.Context, src transport.AttachmentSource, d digest.Digest, depth int) error {
-	prefix := d.Algorithm().String() + "-" + d.Encoded() + "."
 	suffixes := []string{"sig", "att", "sbom"}
 	if j.ref.Transport == transport.Docker {
 		tags, err := j.tags.of(ctx, j.ref)
@@ -109,7 +107,7 @@ func (j *job) companions(ctx context.Context, src transport.AttachmentSource, d 
 		}
 		suffixes = nil
 		for _, tag := range tags {
-			if s, ok := strings.CutPrefix(tag, prefix); ok && companionTag.MatchString(tag) {
+			if list, s, ok := transport.AttachedTo(tag); ok && s != "" && list == transport.AttachmentTag(d, "") {
 				suffixes = append(suffixes, s)
 			}
 		}
@@ -123,9 +121,9 @@ func (j *job) companions(ctx context.Context, src transport.AttachmentSource, d 
 			continue
 		}
 		if err := j.manifest(ctx, found, node{depth: depth, attached: true}); err != nil {
-			return fmt.Errorf("%s: %w", prefix+s, err)
+			return fmt.Errorf("%s: %w", transport.AttachmentTag(d, s), err)
 		}
-		j.tagged = append(j.tagged, tagged{prefix + s, found.Digest})
+		j.tagged = append(j.tagged, tagged{transport.AttachmentTag(d, s), found.Digest})
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/nbpack/nbpack/internal/mirrortree"
@@ -133,10 +132,6 @@ func places(refs []transport.Reference, repository string) ([]item, error) {
 	return items, nil
 }
 
-// companionTag takes the tags under which cosign and the fallback of the referrers
-// API keep what belongs to other manifests: they follow these, and no pattern.
-var companionTag = regexp.MustCompile(`^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:\.[A-Za-z0-9._-]+)?$`)
-
 // expand asks registries what patterns stand for. What cannot be listed, and a
 // pattern that takes nothing, is given to failed, and the others go on.
 func expand(ctx context.Context, lists *tagLists, refs []Reference, failed func(string, error)) ([]transport.Reference, error) {
@@ -162,12 +157,13 @@ func expand(ctx context.Context, lists *tagLists, refs []Reference, failed func(
 	return all, nil
 }
 
-// among gives the images whose tags a pattern takes. There has to be one: a word
+// among gives the images whose tags a pattern takes. What is attached to others
+// follows these, and no pattern. There has to be one: a word
 // that is spelt wrong would go unnoticed from cron.
 func (r Reference) among(tags []string) ([]transport.Reference, error) {
 	var found []transport.Reference
 	for _, tag := range tags {
-		if ok, _ := path.Match(r.Pattern, tag); ok && !companionTag.MatchString(tag) && mirrortree.IsTag(tag) {
+		if ok, _ := path.Match(r.Pattern, tag); ok && !transport.IsAttachment(tag) && mirrortree.IsTag(tag) {
 			one := r.Reference
 			one.Tag = tag
 			found = append(found, one)

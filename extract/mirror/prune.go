@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/mirrortree"
+	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -83,8 +84,8 @@ func (s *sweep) repository(ctx context.Context, name string, items []item) error
 	}
 	m := &marker{sweep: s, name: name, companions: map[string][]string{}, seen: map[digest.Digest]bool{}, keep: map[string]bool{}}
 	for _, tag := range tags {
-		if of, _, ok := strings.Cut(tag, "."); ok && companionTag.MatchString(tag) {
-			m.companions[of] = append(m.companions[of], tag)
+		if list, suffix, ok := transport.AttachedTo(tag); ok && suffix != "" {
+			m.companions[list] = append(m.companions[list], tag)
 		}
 	}
 	for _, it := range items {
@@ -100,7 +101,7 @@ func (s *sweep) repository(ctx context.Context, name string, items []item) error
 	}
 	for _, tag := range tags {
 		id := name + ":" + tag
-		companion := companionTag.MatchString(tag)
+		companion := transport.IsAttachment(tag)
 		if !companion {
 			s.all++
 		}
@@ -175,7 +176,7 @@ func (s *sweep) blobs() error {
 type marker struct {
 	*sweep
 	name       string
-	companions map[string][]string // tags, by how they begin
+	companions map[string][]string // by transport.AttachmentTag of what they are attached to
 	seen       map[digest.Digest]bool
 	keep       map[string]bool // tags that follow a manifest which is needed
 }
@@ -254,7 +255,7 @@ func (m *marker) attachments(ctx context.Context, d digest.Digest) error {
 			}
 		}
 	}
-	for _, tag := range m.companions[d.Algorithm().String()+"-"+d.Encoded()] {
+	for _, tag := range m.companions[transport.AttachmentTag(d, "")] {
 		m.keep[tag] = true
 		if err := m.mark(ctx, m.tree.names(m.name, tag), true); err != nil {
 			return err

@@ -19,6 +19,8 @@ type Bundle struct {
 	index  *ocispec.Index
 	byName map[string][]ocispec.Descriptor
 	byRepo map[string][]bundleEntry // those that have a full reference for a name
+	// suffixes of attachments, by their names without it.
+	suffixes map[string][]string
 }
 
 // bundleEntry is an entry of index.json with its name.
@@ -45,10 +47,14 @@ func OpenBundle(ref Reference) (*Bundle, error) {
 		_ = src.Close() // only read from
 		return nil, fmt.Errorf("read %q: %w", ref, err)
 	}
-	b := &Bundle{local: src.local, index: idx, byName: map[string][]ocispec.Descriptor{}, byRepo: map[string][]bundleEntry{}}
+	b := &Bundle{local: src.local, index: idx, byName: map[string][]ocispec.Descriptor{}, byRepo: map[string][]bundleEntry{}, suffixes: map[string][]string{}}
 	for _, d := range idx.Manifests {
 		if name := refName(d); name != "" {
 			b.byName[name] = append(b.byName[name], d)
+			tag := strings.LastIndexByte(name, ':') + 1
+			if list, suffix, ok := AttachedTo(name[tag:]); ok && suffix != "" {
+				b.suffixes[name[:tag]+list] = append(b.suffixes[name[:tag]+list], suffix)
+			}
 			if full, err := ParseBundleName(name); err == nil {
 				b.byRepo[full.Name] = append(b.byRepo[full.Name], bundleEntry{full, d})
 			}

@@ -141,7 +141,7 @@ func TestBundleAttachments(t *testing.T) {
 	entry := sig.desc
 	entry.ArtifactType = signatureType
 	list.Manifests = []ocispec.Descriptor{entry}
-	tag := referrersTag(subject.desc.Digest)
+	tag := AttachmentTag(subject.desc.Digest, "")
 	for _, prefix := range []string{"registry.example/a:", ""} {
 		dir := bundleOf(t, map[string]testImage{"registry.example/a:v": subject, prefix + tag + ".sig": sig, "registry.example/b:" + tag + ".sig": far})
 		r := openRepository(t, testClient(t, Options{}), "oci:"+dir)

@@ -39,7 +39,7 @@ func (b *Bundle) Tags(repository string) []string {
 	for name := range b.byName {
 		if ref, err := ParseBundleName(name); err == nil && ref.Name == repository && ref.Tag != "" {
 			tags = append(tags, ref.Tag)
-		} else if attachmentName().MatchString(name) {
+		} else if IsAttachment(name) {
 			tags = append(tags, name)
 		}
 	}
@@ -102,7 +102,7 @@ func (s *bundleSource) named() (found []ocispec.Descriptor, known bool) {
 // near lists what is there instead: images of the same repository if there are any.
 // Nobody misses an attachment by mistake, and they are looked for often.
 func (s *bundleSource) near(known bool) []string {
-	if attachmentName().MatchString(s.want.Tag) {
+	if IsAttachment(s.want.Tag) {
 		return nil
 	}
 	repos := map[string][]bundleEntry{s.want.Name: s.byRepo[s.want.Name]}
@@ -127,7 +127,7 @@ func (s *bundleSource) Referrers(ctx context.Context, d digest.Digest, artifactT
 		return nil, err
 	}
 	var found []ocispec.Descriptor
-	for _, name := range attachedNames(s.want.Name, referrersTag(d)) {
+	for _, name := range attachedNames(s.want.Name, AttachmentTag(d, "")) {
 		for _, entry := range s.byName[name] {
 			if spec.CheckDescriptor(entry) != nil || !spec.IsIndex(entry.MediaType) {
 				continue
@@ -154,13 +154,24 @@ func (s *bundleSource) Attached(ctx context.Context, d digest.Digest, suffix str
 	if _, err := spec.ParseDigest(d.String()); err != nil {
 		return ocispec.Descriptor{}, false, err
 	}
-	for _, name := range attachedNames(s.want.Name, attachedTag(d, suffix)) {
+	for _, name := range attachedNames(s.want.Name, AttachmentTag(d, suffix)) {
 		if found := s.byName[name]; len(found) > 0 {
 			one, err := theOnly(found, name)
 			return one, err == nil, err
 		}
 	}
 	return ocispec.Descriptor{}, false, ctx.Err()
+}
+
+// Suffixes lists those with which Attached finds something, sorted. d is a digest that
+// has passed spec.ParseDigest.
+func (s *bundleSource) Suffixes(d digest.Digest) []string {
+	var found []string
+	for _, name := range attachedNames(s.want.Name, AttachmentTag(d, "")) {
+		found = append(found, s.suffixes[name]...)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // attachedNames are the names under which a layout may have what a registry has

@@ -105,7 +105,7 @@ func selectEntry(idx *ocispec.Index, ref Reference) (ocispec.Descriptor, error) 
 // isAttachment tells whether a name is one that attachments have, in a bundle the
 // tag of it.
 func isAttachment(name string) bool {
-	return attachmentName().MatchString(name[strings.LastIndexByte(name, ':')+1:])
+	return IsAttachment(name[strings.LastIndexByte(name, ':')+1:])
 }
 
 var errNoEntry = errors.New("no such entry")

@@ -73,7 +73,7 @@ func (r *Repository) list(ctx context.Context, subject digest.Digest, entry ocis
 			return err
 		}
 	}
-	return r.listByTag(ctx, referrersTag(subject), entry)
+	return r.listByTag(ctx, AttachmentTag(subject, ""), entry)
 }
 
 // listByTag edits the index of referrers. Registries do not keep two writers

@@ -2,14 +2,18 @@ package transport
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
@@ -22,11 +26,11 @@ const maxReferrers = 1024
 type AttachmentSource interface {
 	Source
 	// Referrers lists the manifests whose subject is d, as the distribution
-	// specification says: by the API, else by the index under the tag
-	// ALGORITHM-HEX. artifactType "" lists all. None, or no manifest d, is no
+	// specification says: by the API, else by the index under the AttachmentTag.
+	// artifactType "" lists all. None, or no manifest d, is no
 	// error. Nothing is believed of the descriptors but that they are well-formed.
 	Referrers(ctx context.Context, d digest.Digest, artifactType string) ([]ocispec.Descriptor, error)
-	// Attached describes the manifest under the tag ALGORITHM-HEX.SUFFIX, where
+	// Attached describes the manifest under the AttachmentTag with suffix, where
 	// cosign kept things before there were referrers; false if there is none.
 	Attached(ctx context.Context, d digest.Digest, suffix string) (ocispec.Descriptor, bool, error)
 }
@@ -39,14 +43,6 @@ func Attachments(src Source) (AttachmentSource, error) {
 	}
 	return nil, badRef("read it from a registry or a layout (oci:DIR)", "there are no signatures in dir: directories and in the storage of podman")
 }
-
-// referrersTag is where referrers are listed if a registry has no API for it.
-func referrersTag(d digest.Digest) string {
-	return d.Algorithm().String() + "-" + d.Encoded()
-}
-
-// attachedTag is where cosign keeps an attachment.
-func attachedTag(d digest.Digest, suffix string) string { return referrersTag(d) + "." + suffix }
 
 // Referrers lists what refers to a manifest, as [AttachmentSource] does, but from
 // the repository itself.
@@ -120,12 +116,15 @@ func hasDigest(list []ocispec.Descriptor, d digest.Digest) bool {
 // collect reads all pages, by the API or by tag.
 func (e *endpoint) collect(ctx context.Context, d digest.Digest, artifactType string, api bool) ([]ocispec.Descriptor, error) {
 	repo := e.repository()
-	// It fails only where it was set before.
-	_ = repo.SetReferrersCapability(api)
+	_ = repo.SetReferrersCapability(true) // it fails only where it was set before
 	repo.MaxMetadataBytes = spec.MaxManifestSize
 	repo.ReferrerListMaxPages = maxReferrers
+	list := repo.Referrers
+	if !api {
+		list = byTag(repo)
+	}
 	var found []ocispec.Descriptor
-	err := repo.Referrers(ctx, ocispec.Descriptor{Digest: d}, artifactType, func(page []ocispec.Descriptor) error {
+	err := list(ctx, ocispec.Descriptor{Digest: d}, artifactType, func(page []ocispec.Descriptor) error {
 		for _, r := range page {
 			if spec.CheckDescriptor(r) == nil && !hasDigest(found, r.Digest) {
 				found = append(found, r)
@@ -140,6 +139,39 @@ func (e *endpoint) collect(ctx context.Context, d digest.Digest, artifactType st
 		return nil, err
 	}
 	return found, nil
+}
+
+// byTag is the Referrers of a repository for a registry without the API. oras-go does
+// not cut long digests, and asks for tags that cannot be.
+func byTag(repo *remote.Repository) func(context.Context, ocispec.Descriptor, string, func([]ocispec.Descriptor) error) error {
+	return func(ctx context.Context, subject ocispec.Descriptor, artifactType string, f func([]ocispec.Descriptor) error) error {
+		d, r, err := repo.FetchReference(ctx, AttachmentTag(subject.Digest, ""))
+		if errors.Is(err, errdef.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		// There are registries that give the subject for its digest in a tag.
+		if d.MediaType != ocispec.MediaTypeImageIndex || d.Digest == subject.Digest {
+			return nil
+		}
+		if d.Size > spec.MaxManifestSize {
+			return spec.Refuse(spec.RuleDocumentSize, d.Digest.String(), "the list of referrers has %d bytes, at most %d are accepted", d.Size, spec.MaxManifestSize)
+		}
+		body, err := content.ReadAll(r, d)
+		if err != nil {
+			return err
+		}
+		var index ocispec.Index
+		if err := json.Unmarshal(body, &index); err != nil {
+			return fmt.Errorf("decode the list of referrers %s: %w", d.Digest, err)
+		}
+		return f(slices.DeleteFunc(index.Manifests, func(o ocispec.Descriptor) bool {
+			return artifactType != "" && o.ArtifactType != artifactType
+		}))
+	}
 }
 
 // lacksAPI tells whether an answer means that a registry does not know
@@ -180,7 +212,7 @@ func (r *registrySource) Referrers(ctx context.Context, d digest.Digest, artifac
 func (r *registrySource) Attached(ctx context.Context, d digest.Digest, suffix string) (ocispec.Descriptor, bool, error) {
 	var found ocispec.Descriptor
 	var there bool
-	tag := attachedTag(d, suffix)
+	tag := AttachmentTag(d, suffix)
 	err := r.everywhere(ctx, d, func(ctx context.Context, e *endpoint) (bool, error) {
 		if there {
 			return true, nil

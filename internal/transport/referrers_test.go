@@ -123,7 +123,7 @@ func TestPutReferrerKeepsBytes(t *testing.T) {
 			}
 			entry := `{ "size": ` + fmt.Sprint(subject.Size) + `, "x": [1.0e0], "mediaType": "` + ocispec.MediaTypeImageIndex + `", "digest": "` + subject.Digest.String() + `" }`
 			foreign := `{ "manifests": [ ` + entry + ` ], "y" : 12345678901234567890123, "mediaType": "` + ocispec.MediaTypeImageIndex + `", "schemaVersion": 2 }`
-			tag := referrersTag(subject.Digest)
+			tag := AttachmentTag(subject.Digest, "")
 			if _, err := r.Put(t.Context(), tag, ocispec.MediaTypeImageIndex, []byte(foreign), PutOptions{}); err != nil {
 				t.Fatal(err)
 			}
@@ -289,7 +289,7 @@ func TestAttached(t *testing.T) {
 			c := testClient(t, insecure(Options{}))
 			r := openRepository(t, c, ref)
 			subject, body := indexOf(t, "subject")
-			for _, tag := range []string{"v1", attachedTag(subject.Digest, "sig")} {
+			for _, tag := range []string{"v1", AttachmentTag(subject.Digest, "sig")} {
 				if _, err := r.Put(t.Context(), tag, ocispec.MediaTypeImageIndex, body, PutOptions{}); err != nil {
 					t.Fatal(err)
 				}

@@ -3,41 +3,13 @@ package transport
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/spec"
 )
-
-// attachmentName is the grammar of the names under which a layout or registry
-// keeps what is attached to manifests.
-var attachmentName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})(\.[a-z0-9-]+)?$`)
-})
-
-// AttachedTo reads the tag of what is attached to a manifest: ALGORITHM-HEX for the
-// list of what refers to it, ALGORITHM-HEX.SUFFIX for its companions.
-func AttachedTo(tag string) (subject digest.Digest, suffix string, ok bool) {
-	if !attachmentName().MatchString(tag) {
-		return "", "", false
-	}
-	tag, suffix, _ = strings.Cut(tag, ".")
-	algorithm, hex, _ := strings.Cut(tag, "-")
-	return digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex), suffix, true
-}
-
-// AttachmentTag is the tag that AttachedTo reads.
-func AttachmentTag(subject digest.Digest, suffix string) string {
-	if suffix == "" {
-		return referrersTag(subject)
-	}
-	return attachedTag(subject, suffix)
-}
 
 // ReferrerOf describes a manifest or index as a list of referrers does, from its
 // own words; false if it does not refer to subject.
@@ -74,7 +46,7 @@ func (s *layoutSource) referrers(ctx context.Context, d digest.Digest) ([]ocispe
 	if err != nil {
 		return nil, err
 	}
-	names := attachedNames(repositoryOf(s.ref), referrersTag(d))
+	names := attachedNames(repositoryOf(s.ref), AttachmentTag(d, ""))
 	var found []ocispec.Descriptor
 	for _, entry := range idx.Manifests {
 		if spec.CheckDescriptor(entry) != nil {
@@ -155,7 +127,7 @@ func (s *layoutSource) Attached(ctx context.Context, d digest.Digest, suffix str
 	if err != nil {
 		return ocispec.Descriptor{}, false, fmt.Errorf("read %q: %w", s.ref, err)
 	}
-	for _, name := range attachedNames(repositoryOf(s.ref), attachedTag(d, suffix)) {
+	for _, name := range attachedNames(repositoryOf(s.ref), AttachmentTag(d, suffix)) {
 		var found []ocispec.Descriptor
 		for _, entry := range idx.Manifests {
 			if refName(entry) == name {

@@ -20,8 +20,11 @@ const (
 	annotationPredicate = "dev.sigstore.bundle.predicateType"
 	annotationSignature = "dev.cosignproject.cosign/signature"
 	mediaTypeSimple     = "application/vnd.dev.cosign.simplesigning.v1+json"
-	suffixSimple        = "sig"
 )
+
+// SuffixSimple is that of the tag that holds the simple-signing signatures of a
+// manifest.
+const SuffixSimple = "sig"
 
 // Attachment is a manifest that holds signatures, and the blobs it names.
 type Attachment struct {
@@ -75,11 +78,6 @@ func SignBundle(key *PrivateKey, r Request) (*Attachment, error) {
 		return nil, err
 	}
 	return &Attachment{Manifest: m, Blobs: [][]byte{empty, b}}, nil
-}
-
-// SimpleTag is the tag that holds the simple-signing signatures of a manifest.
-func SimpleTag(d digest.Digest) string {
-	return d.Algorithm().String() + "-" + d.Encoded() + "." + suffixSimple
 }
 
 // SignSimple signs a manifest in the older form. have is the manifest under the

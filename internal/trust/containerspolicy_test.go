@@ -60,7 +60,7 @@ func (r *registryWith) simple(key *PrivateKey, q Request) {
 	for _, b := range a.Blobs {
 		r.put("blobs/uploads/?digest="+digest.FromBytes(b).String(), "application/octet-stream", b)
 	}
-	r.put("manifests/"+SimpleTag(q.Subject.Digest), ocispec.MediaTypeImageManifest, a.Manifest)
+	r.put("manifests/"+simpleTag(q.Subject.Digest), ocispec.MediaTypeImageManifest, a.Manifest)
 }
 
 // TestContainersPolicy applies policies to an index and its entry. This is the

@@ -51,7 +51,7 @@ func (s *store) Attached(_ context.Context, d digest.Digest, suffix string) (oci
 	if suffix != "sig" {
 		return ocispec.Descriptor{}, false, nil
 	}
-	desc, ok := s.tags[SimpleTag(d)]
+	desc, ok := s.tags[simpleTag(d)]
 	return desc, ok, nil
 }
 
@@ -74,10 +74,15 @@ func (s *store) bundled(t testing.TB, key *PrivateKey, r Request) {
 	s.referrers = append(s.referrers, s.add(a))
 }
 
+// simpleTag is where simple signatures are.
+func simpleTag(d digest.Digest) string {
+	return d.Algorithm().String() + "-" + d.Encoded() + "." + SuffixSimple
+}
+
 // simply attaches a simple signature by key.
 func (s *store) simply(t testing.TB, key *PrivateKey, r Request) {
 	t.Helper()
-	tag := SimpleTag(r.Subject.Digest)
+	tag := simpleTag(r.Subject.Digest)
 	a, err := SignSimple(key, r, s.manifests[s.tags[tag].Digest])
 	if err != nil {
 		t.Fatal(err)

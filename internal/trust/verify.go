@@ -162,7 +162,7 @@ func mayBeBundle(d ocispec.Descriptor) bool {
 
 // simple looks at the layers of the .sig image.
 func (v *verification) simple(ctx context.Context) error {
-	d, there, err := v.reader.Attached(ctx, v.digest, suffixSimple)
+	d, there, err := v.reader.Attached(ctx, v.digest, SuffixSimple)
 	if err != nil {
 		return fmt.Errorf("look for its .sig tag: %w", err)
 	}

@@ -64,7 +64,7 @@ func TestVerify(t *testing.T) {
 		{"replayed as it was, bundle", func(s *store) { s.bundled(t, good, of(func(r *Request) { r.Subject = old })) }, nil, 0, "referrer of something else"},
 		{"replayed, simple", func(s *store) {
 			s.simply(t, good, of(func(r *Request) { r.Subject = old }))
-			s.tags[SimpleTag(d.Digest)] = s.tags[SimpleTag(old.Digest)]
+			s.tags[simpleTag(d.Digest)] = s.tags[simpleTag(old.Digest)]
 		}, nil, 0, "another image"},
 		{"other repository, bundle", func(s *store) { s.bundled(t, good, of(func(r *Request) { r.Repository = here + "-test" })) }, nil, 0, "netboot-test"},
 		{"other repository, simple", func(s *store) { s.simply(t, good, of(func(r *Request) { r.Repository = here + "-test" })) }, nil, 0, "netboot-test"},
@@ -246,7 +246,7 @@ func TestMalformed(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := newStore()
-		s.tags[SimpleTag(d.Digest)] = s.add(a)
+		s.tags[simpleTag(d.Digest)] = s.add(a)
 		if e, err := policyOf(key).Verify(t.Context(), s, here, d); (err == nil) != tt.ok {
 			t.Errorf("%s: %+v, %v", name, e, err)
 		}

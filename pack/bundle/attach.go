@@ -60,8 +60,10 @@ func (c *collector) first(place *transport.Bundle, repository string, d digest.D
 	return !was
 }
 
-// subjectKey names a manifest of a repository.
-func subjectKey(repository string, d digest.Digest) string { return repository + " " + d.String() }
+// subjectKey names a manifest of a repository as what is attached to it does.
+func subjectKey(repository string, d digest.Digest) string {
+	return repository + ":" + transport.AttachmentTag(d, "")
+}
 
 // attach notes what is under a companion tag. As with images, two places must have
 // the same there.
@@ -181,7 +183,7 @@ func (v *visit) suffixes(ctx context.Context, d digest.Digest) ([]string, error)
 	if bySubject == nil {
 		return []string{"att", "sbom", "sig"}, nil
 	}
-	return bySubject[d], nil
+	return bySubject[transport.AttachmentTag(d, "")], nil
 }
 
 // tagsOf is a repository in one place.
@@ -193,10 +195,10 @@ type tagsOf struct {
 // tagList is what the tags of one repository say of attachments.
 type tagList struct {
 	once      sync.Once
-	bySubject map[digest.Digest][]string // suffixes; nil: no list could be had
+	bySubject map[string][]string // suffixes, by AttachmentTag; nil: no list could be had
 }
 
-func (v *visit) companions(ctx context.Context) (map[digest.Digest][]string, error) {
+func (v *visit) companions(ctx context.Context) (map[string][]string, error) {
 	of := tagsOf{v.im.from, v.im.ref.Name}
 	v.c.mu.Lock()
 	list := v.c.tags[of]
@@ -220,8 +222,8 @@ func (v *visit) companions(ctx context.Context) (map[digest.Digest][]string, err
 	return list.bySubject, ctx.Err()
 }
 
-func suffixesOf(tags []string) map[digest.Digest][]string {
-	found := map[digest.Digest][]string{}
+func suffixesOf(tags []string) map[string][]string {
+	found := map[string][]string{}
 	for _, tag := range tags {
 		if subject, suffix, ok := transport.AttachedTo(tag); ok && suffix != "" {
 			found[subject] = append(found[subject], suffix)

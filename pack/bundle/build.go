@@ -167,8 +167,8 @@ func (b *builder) decide(ctx context.Context) error {
 func (b *builder) forget(attached map[string]ocispec.Descriptor) {
 	maps.DeleteFunc(attached, func(name string, _ ocispec.Descriptor) bool {
 		ref, err := transport.ParseBundleName(name)
-		subject, _, _ := transport.AttachedTo(ref.Tag)
-		return err != nil || b.visited[subjectKey(ref.Name, subject)] != nil
+		list, _, _ := transport.AttachedTo(ref.Tag)
+		return err != nil || b.visited[ref.Name+":"+list] != nil
 	})
 }
 
@@ -178,8 +178,7 @@ func isAttached(e ocispec.Descriptor) bool {
 	if err != nil {
 		return false
 	}
-	_, _, ok := transport.AttachedTo(ref.Tag)
-	return ok
+	return transport.IsAttachment(ref.Tag)
 }
 
 // count counts configs and layers.

@@ -145,8 +145,8 @@ func (r *reach) addAttached(ctx context.Context, attached map[string]ocispec.Des
 			if err != nil {
 				return nil, err
 			}
-			subject, _, _ := transport.AttachedTo(ref.Tag)
-			if !r.subjects[subjectKey(ref.Name, subject)] {
+			list, _, _ := transport.AttachedTo(ref.Tag)
+			if !r.subjects[ref.Name+":"+list] {
 				continue
 			}
 			if err := r.add(ctx, ref.Name, plain(attached[name]), nil); err != nil {

@@ -63,8 +63,8 @@ func (s *sources) close() {
 func (s *sources) add(ref transport.Reference, platforms []spec.Platform) error {
 	switch ref.Transport {
 	case transport.Docker:
-		if subject, _, ok := transport.AttachedTo(ref.Tag); ok && ref.Digest == "" {
-			return &problem{fmt.Sprintf("%q is what is attached to %s", ref, subject), "name the image: what is attached to it comes with it", 2}
+		if transport.IsAttachment(ref.Tag) && ref.Digest == "" {
+			return &problem{fmt.Sprintf("%q is what is attached to an image", ref), "name the image: what is attached to it comes with it", 2}
 		}
 		s.images = append(s.images, image{ref: ref, platforms: platforms})
 		return nil
@@ -87,14 +87,14 @@ func (s *sources) addBundle(ref transport.Reference, platforms []spec.Platform) 
 		if name == "" || ref.Tag != "" && name != ref.Tag && name != ref.Tag+"@"+ref.Digest.String() {
 			continue
 		}
-		if _, _, bare := transport.AttachedTo(name); bare {
+		if transport.IsAttachment(name) {
 			continue // as plain layouts have them; they are found by their images
 		}
 		named, err := transport.ParseBundleName(name)
 		if err != nil {
 			return &problem{fmt.Sprintf("%q in %q is no full reference, so it cannot be an image of a bundle", name, ref), "", 3}
 		}
-		if _, _, attached := transport.AttachedTo(named.Tag); attached {
+		if transport.IsAttachment(named.Tag) {
 			continue
 		}
 		im := image{ref: named, from: b, platforms: platforms}

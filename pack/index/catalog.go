@@ -123,7 +123,7 @@ func releases(ctx context.Context, repo Repository, own string, o CatalogOptions
 	}
 	var tags []string
 	for _, tag := range all {
-		if tag != own && matchTag(o.Tags, tag) && !matchTag(o.Exclude, tag) && !isReferrers(tag) {
+		if tag != own && matchTag(o.Tags, tag) && !matchTag(o.Exclude, tag) && !transport.IsAttachment(tag) {
 			tags = append(tags, tag)
 		}
 	}
@@ -163,12 +163,4 @@ func matchTag(patterns []string, tag string) bool {
 		ok, err := path.Match(p, tag)
 		return ok && err == nil
 	})
-}
-
-// isReferrers tells whether a tag is one under which registries without a
-// referrers API keep what refers to a digest, or a signature of the older kind.
-func isReferrers(tag string) bool {
-	algorithm, rest, ok := strings.Cut(tag, "-")
-	return ok && (algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512") &&
-		len(rest) >= 64 && strings.Trim(rest[:64], "0123456789abcdef") == ""
 }

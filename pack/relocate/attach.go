@@ -17,12 +17,20 @@ const (
 	maxAttached    = 4096
 )
 
-// maxTag is how long a tag may be (distribution specification).
-const maxTag = 128
-
 // companions are the endings of the tags ALGORITHM-HEX.SUFFIX under which cosign
 // keeps signatures, attestations and lists of contents.
 func companions() []string { return []string{"sig", "att", "sbom"} }
+
+// companionsOf are those of one manifest. A bundle knows what it has; others are asked
+// for the usual ones.
+func (c *carrier) companionsOf(d digest.Digest) []string {
+	if bundle, ok := c.src.(interface {
+		Suffixes(d digest.Digest) []string
+	}); ok {
+		return bundle.Suffixes(d)
+	}
+	return companions()
+}
 
 // attachments carries what is attached to a manifest, and what is attached to that.
 func (c *carrier) attachments(ctx context.Context, d digest.Digest, depth int) error {
@@ -32,16 +40,11 @@ func (c *carrier) attachments(ctx context.Context, d digest.Digest, depth int) e
 	if c.seen[d] = true; len(c.seen) > maxAttached || depth > maxAttachDepth {
 		return spec.Refuse(spec.RuleIndexDepth, d.String(), "more manifests are attached to it than %d, or more than %d to each other", maxAttached, maxAttachDepth)
 	}
-	// The longer digests leave no room for such tags.
-	short := len(fallbackTag(d)) <= maxTag-len(".sbom")
-	found, err := c.referrers(ctx, d, short)
+	found, err := c.referrers(ctx, d)
 	if err != nil {
 		return fmt.Errorf("carry what refers to %s: %w", d, err)
 	}
-	for _, suffix := range companions() {
-		if !short {
-			break
-		}
+	for _, suffix := range c.companionsOf(d) {
 		a, there, err := c.src.Attached(ctx, d, suffix)
 		if err != nil {
 			return err

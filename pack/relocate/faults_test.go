@@ -345,7 +345,7 @@ func TestFromBundle(t *testing.T) {
 	s := newStock(t)
 	d, e := s.zoo(), s.image("e")
 	sig, referrer := s.image("signature"), s.attached("sbom", e)
-	list, bare := s.index(referrer), s.image("another signature")
+	list, bare, other := s.index(referrer), s.image("another signature"), s.image("something else")
 	dir := t.TempDir()
 	for id, b := range s.bytes {
 		path := filepath.Join(dir, "blobs", id.Algorithm().String())
@@ -359,7 +359,8 @@ func TestFromBundle(t *testing.T) {
 	}
 	top := newStock(t)
 	index := top.index(name(d, "registry.example/zoo:v1"), name(e, "registry.example:5000/e:v2"),
-		name(sig, "registry.example:5000/e:"+fallbackTag(e.Digest)+".sig"), name(list, "registry.example:5000/e:"+fallbackTag(e.Digest)), name(bare, fallbackTag(d.Digest)+".sig"))
+		name(sig, "registry.example:5000/e:"+fallbackTag(e.Digest)+".sig"), name(list, "registry.example:5000/e:"+fallbackTag(e.Digest)), name(bare, fallbackTag(d.Digest)+".sig"),
+		name(other, "registry.example:5000/e:"+fallbackTag(e.Digest)+".other"))
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "index.json"), top.bytes[index.Digest], 0o644),
 		os.WriteFile(filepath.Join(dir, "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644)); err != nil {
 		t.Fatal(err)
@@ -394,6 +395,7 @@ func TestFromBundle(t *testing.T) {
 		}
 		repo := strings.TrimPrefix(p.items[1].job.to.Name, to+"/")
 		s.same(to, repo, fallbackTag(e.Digest)+".sig", sig)
+		s.same(to, repo, fallbackTag(e.Digest)+".other", other)
 		s.same(to, strings.TrimPrefix(p.items[0].job.to.Name, to+"/"), fallbackTag(d.Digest)+".sig", bare)
 		if got := referrersOf(t, to, repo, e); !slices.Equal(got, digestsOf(referrer)) {
 			t.Errorf("%s: referrers %q", kind, got)

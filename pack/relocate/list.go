@@ -3,7 +3,6 @@ package relocate
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -43,9 +42,6 @@ func allBad(list []error) error {
 	return usage("", "%v%s", errors.Join(list...), more)
 }
 
-// companionTag is the grammar of tags that hold what is attached to a manifest.
-var companionTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$`)
-
 // BundleImages lists the images of a bundle in the order of their names, without
 // what is attached to them, which comes with them anyway. A layout whose images are
 // not named by full references is a usage error.
@@ -53,7 +49,7 @@ func BundleImages(b *transport.Bundle) ([]Image, error) {
 	var names []string
 	for _, d := range b.Entries() {
 		// Attachments may have the tag alone for a name.
-		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" && !companionTag.MatchString(name) {
+		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" && !transport.IsAttachment(name) {
 			names = append(names, name)
 		}
 	}
@@ -65,7 +61,7 @@ func BundleImages(b *transport.Bundle) ([]Image, error) {
 		switch {
 		case err != nil:
 			bad = append(bad, usage("nbpack bundle create makes bundles, of images that have such names", "%q in the bundle is no full reference HOST/REPOSITORY:TAG", name))
-		case !companionTag.MatchString(ref.Tag):
+		case !transport.IsAttachment(ref.Tag):
 			i, err := ParseImage(name)
 			if err != nil {
 				bad = append(bad, err)

@@ -13,20 +13,18 @@ import (
 
 // referrers carries the manifests whose subject is d, and gives their digests.
 // Their content comes first, then the list under the tag, as it is if there is none
-// yet, and then what still is not found is listed. tagged: d can have such a tag.
-func (c *carrier) referrers(ctx context.Context, d digest.Digest, tagged bool) (carried []digest.Digest, err error) {
+// yet, and then what still is not found is listed.
+func (c *carrier) referrers(ctx context.Context, d digest.Digest) (carried []digest.Digest, err error) {
 	wanted, err := c.src.Referrers(ctx, d, "")
 	if err != nil {
 		return nil, err
 	}
-	var tag *tagContent
-	if tagged {
-		// Where there is an API, the tag may still have what came before it.
-		if tag, err = c.readTag(ctx, fallbackTag(d)); err != nil {
-			return nil, err
-		}
-		wanted = tag.addTo(wanted)
+	// Where there is an API, the tag may still have what came before it.
+	tag, err := c.readTag(ctx, fallbackTag(d))
+	if err != nil {
+		return nil, err
 	}
+	wanted = tag.addTo(wanted)
 	var known, hidden []ocispec.Descriptor
 	if len(wanted) > 0 {
 		if known, err = c.repo.Referrers(ctx, d, ""); err != nil {
