@@ -117,8 +117,15 @@ func (s *stand) stagePull(ctx context.Context, p peer, version int, look bool) (
 	if from == "" {
 		from = p.name
 	}
-	if !strings.Contains(p.pull, "$RSYNC") {
+	if strings.Contains(p.pull, "$RSYNC") {
+		if err := warmTree(s.trees[version]); err != nil {
+			return figures{}, err
+		}
+	} else {
 		if err := s.move(ctx, repo(from), tag(version), live); err != nil {
+			return figures{}, err
+		}
+		if err := s.warm(ctx, repo(from), live); err != nil {
 			return figures{}, err
 		}
 	}
