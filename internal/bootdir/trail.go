@@ -3,12 +3,9 @@
 package bootdir
 
 import (
-	"errors"
 	"io"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/nbpack/nbpack/internal/directio"
 )
 
 // trailStretch is how many bytes of a file are brought to the disk and read back
@@ -16,22 +13,21 @@ import (
 const trailStretch = 16 << 20
 
 // trail reads a large file back while it is being written, one stretch behind: so
-// neither the writing nor the reading has to wait for the other at the end. Where the
-// file system has no direct writes, only a few stretches of a file are in the page
-// cache: behind a loose file, which its proof will read, it only brings them to the disk
-// and drops them.
+// neither the writing nor the reading has to wait for the other at the end. It reads by
+// way of the page cache, which reads ahead, and drops each stretch again. Behind a loose
+// file, which its proof will read, it only does what the writer cannot where the file
+// system has no direct writes: it brings the stretches to the disk and drops them.
 //
 // It has a descriptor of its own, so that an error of the disk which it sees is seen
 // by the fsync of the writer, too. Whatever goes wrong here only ends the trail: the
 // bytes that it did not read are read at the end.
 type trail struct {
-	fd     int
-	direct bool       // it reads past the page cache
-	ends   chan int64 // of stretches that are written
-	ended  chan struct{}
-	loose  bool
-	read   *reread // the first done bytes; stays empty where the file is loose
-	done   int64
+	fd    int
+	ends  chan int64 // of stretches that are written
+	ended chan struct{}
+	loose bool
+	read  *reread // the first done bytes; stays empty where the file is loose
+	done  int64
 }
 
 // follow starts a trail behind a file.
@@ -46,7 +42,7 @@ func (f *File) follow() *trail {
 		return nil
 	}
 	// One stretch may wait: the writer is two ahead at most.
-	t := &trail{fd: fd, direct: directio.Set(fd, true), ends: make(chan int64, 1), ended: make(chan struct{}), loose: f.loose, read: newReread()}
+	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), loose: f.loose, read: newReread()}
 	go t.run()
 	return t
 }
@@ -54,7 +50,7 @@ func (f *File) follow() *trail {
 func (t *trail) run() {
 	defer close(t.ended)
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
-	buf := directio.Buffer(directio.BlockSize)
+	buf := make([]byte, copyBuffer)
 	broken := false
 	for end := range t.ends {
 		if broken {
@@ -83,10 +79,6 @@ func (t *trail) take(end int64, buf []byte) error {
 		p := buf[:min(int64(len(buf)), end-t.done)]
 		n := 0
 		err := retry(func() (err error) { n, err = unix.Pread(t.fd, p, t.done); return err })
-		if errors.Is(err, unix.EINVAL) && t.direct {
-			t.direct = directio.Set(t.fd, false)
-			continue
-		}
 		if err != nil {
 			return err
 		}

@@ -2,10 +2,10 @@ package directio
 
 import "golang.org/x/sys/unix"
 
-// Set has the reads and writes of an open file go past the page cache, or through it
-// again, and tells whether they go past it now. A file system that says yes can still
-// answer a read or write with EINVAL, which means no.
-func Set(fd int, on bool) bool {
+// set has the writes of an open file go past the page cache, or through it again, and
+// tells whether they go past it now. A file system that says yes can still answer a
+// write with EINVAL, which means no.
+func set(fd int, on bool) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
 		return false

@@ -2,5 +2,5 @@
 
 package directio
 
-// Set does nothing here: reads and writes go through the page cache.
-func Set(int, bool) bool { return false }
+// set does nothing here: writes go through the page cache.
+func set(int, bool) bool { return false }

@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// blocks is how many blocks a Writer has: one is filled while the other is written.
-const blocks = 2
+// blocks is how many blocks a Writer has: one is filled, and others wait for a disk
+// that is busy, while one is written.
+const blocks = 4
 
 // Writer writes a file front to back in blocks of BlockSize, past the page cache as
 // far as the file system takes part, in a goroutine of its own: the caller fills the
@@ -30,7 +31,7 @@ type Writer struct {
 // NewWriter writes the file fd, which is empty. append gets blocks and puts them
 // behind each other into the file; it may be asked again for what it has not written.
 func NewWriter(fd int, append func(p []byte) (int, error)) *Writer {
-	return &Writer{fd: fd, append: append, direct: Set(fd, true), block: Buffer(BlockSize)[:0], made: 1, fail: make(chan struct{})}
+	return &Writer{fd: fd, append: append, direct: set(fd, true), block: buffer(BlockSize)[:0], made: 1, fail: make(chan struct{})}
 }
 
 // Write implements [io.Writer]. An error of the disk may be one of an earlier Write.
@@ -75,7 +76,7 @@ func (w *Writer) filled(n int) error {
 	w.full <- w.block
 	if w.made < blocks {
 		w.made++
-		w.block = Buffer(BlockSize)[:0]
+		w.block = buffer(BlockSize)[:0]
 		return nil
 	}
 	w.block = (<-w.spare)[:0]
@@ -88,7 +89,7 @@ func (w *Writer) filled(n int) error {
 }
 
 func (w *Writer) start() {
-	w.full, w.spare, w.ended = make(chan []byte, 1), make(chan []byte, blocks), make(chan struct{})
+	w.full, w.spare, w.ended = make(chan []byte, blocks), make(chan []byte, blocks), make(chan struct{})
 	go func() {
 		defer close(w.ended)
 		for b := range w.full {
@@ -107,7 +108,7 @@ func (w *Writer) start() {
 func (w *Writer) put(b []byte) error {
 	n, err := w.append(b)
 	if w.direct && errors.Is(err, syscall.EINVAL) {
-		w.direct = Set(w.fd, false)
+		w.direct = set(w.fd, false)
 		_, err = w.append(b[n:])
 	}
 	return err
@@ -118,7 +119,7 @@ func (w *Writer) Flush() error {
 	rest := w.block
 	w.Stop()
 	if w.err == nil && len(rest) > 0 {
-		w.direct = Set(w.fd, false) // its length fits no disk
+		w.direct = set(w.fd, false) // its length fits no disk
 		w.err = w.put(rest)
 	}
 	return w.err

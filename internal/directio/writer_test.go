@@ -31,8 +31,8 @@ func create(t *testing.T) *os.File {
 
 func TestBuffer(t *testing.T) {
 	for range 50 {
-		b := Buffer(3 * Align)
-		if uintptr(unsafe.Pointer(&b[0]))%Align != 0 || len(b) != 3*Align || cap(b) != len(b) {
+		b := buffer(3 * align)
+		if uintptr(unsafe.Pointer(&b[0]))%align != 0 || len(b) != 3*align || cap(b) != len(b) {
 			t.Fatalf("%p, %d of %d bytes", b, len(b), cap(b))
 		}
 	}
@@ -40,7 +40,7 @@ func TestBuffer(t *testing.T) {
 
 // TestWriter: whatever the pieces, the file has the bytes in their order.
 func TestWriter(t *testing.T) {
-	for _, size := range []int{0, 1, Align, BlockSize - 1, BlockSize, BlockSize + 1, 4*BlockSize + 4711} {
+	for _, size := range []int{0, 1, align, BlockSize - 1, BlockSize, BlockSize + 1, 4*BlockSize + 4711} {
 		data := noise(size)
 		for name, fill := range map[string]func(*Writer) error{
 			"in one": func(w *Writer) error { _, err := w.Write(data); return err },
@@ -82,7 +82,7 @@ func TestWriterWithout(t *testing.T) {
 	w.append = func(p []byte) (int, error) {
 		if f.Fd(); !refused {
 			refused = true
-			n, err := f.Write(p[:Align])
+			n, err := f.Write(p[:align])
 			if err != nil {
 				return n, err
 			}
