@@ -89,13 +89,13 @@ func (d *Dir) Generate(files []Generated) ([]string, error) {
 		}
 		changed = append(changed, g.Path)
 	}
-	for _, name := range p.remove {
-		gone, err := d.dropGenerated(name)
+	for _, f := range p.remove {
+		gone, err := d.dropGenerated(f)
 		if err != nil {
-			return changed, fmt.Errorf("remove %q: %w", name, err)
+			return changed, fmt.Errorf("remove %q: %w", f.Path, err)
 		}
 		if gone {
-			changed = append(changed, name)
+			changed = append(changed, f.Path)
 		}
 	}
 	if len(p.after.Files) == 0 {
@@ -112,7 +112,7 @@ func (d *Dir) Generate(files []Generated) ([]string, error) {
 // generatedPlan is what Generate does.
 type generatedPlan struct {
 	write         []Generated
-	remove        []string
+	remove        []generatedFile // with what may go
 	during, after *generatedRecord
 }
 
@@ -148,8 +148,8 @@ func (d *Dir) planGenerated(files []Generated) (*generatedPlan, error) {
 		if now != f.Sum && now != f.Next {
 			now = "" // gone, or the site's by now
 		}
-		p.remove = append(p.remove, f.Path)
-		p.during.Files = append(p.during.Files, generatedFile{f.Path, now, ""})
+		f = generatedFile{f.Path, now, ""}
+		p.remove, p.during.Files = append(p.remove, f), append(p.during.Files, f)
 	}
 	return p, nil
 }
@@ -310,25 +310,21 @@ func (d *Dir) writeGenerated(tmp string, content []byte) error {
 	return errors.Join(d.ops.chmod(fd, d.state.join(tmp), fileMode), d.ops.fsync(fd, d.state.join(tmp)))
 }
 
-// dropGenerated removes a file that is still what was written, and the directories
-// above it that are empty then. It tells whether the file is gone: what the site made of
-// it stays.
-func (d *Dir) dropGenerated(p string) (gone bool, err error) {
-	was := &generatedRecord{}
-	if err := readRecord(d.state, generatedName, was, was.check); err != nil {
-		return false, err
-	}
-	now, err := d.generatedLeft(p)
+// dropGenerated removes a file that still holds what the plan has found, and the
+// directories above it that are empty then. It tells whether the file is gone: what the
+// site made of it stays.
+func (d *Dir) dropGenerated(f generatedFile) (gone bool, err error) {
+	now, err := d.generatedLeft(f.Path)
 	if err != nil {
 		return false, err
 	}
 	if now == "" { // an earlier run was cut off just here
-		return true, d.dropParents(p)
+		return true, d.dropParents(f.Path)
 	}
-	if f := was.at(p); f == nil || f.Sum != now {
+	if now != f.Sum {
 		return false, nil
 	}
-	up, name, err := d.root.parent(p)
+	up, name, err := d.root.parent(f.Path)
 	if err != nil {
 		return false, err
 	}
@@ -336,5 +332,5 @@ func (d *Dir) dropGenerated(p string) (gone bool, err error) {
 	if err := errors.Join(d.ops.unlink(up, name), d.ops.fsync(up.fd, up.path)); err != nil {
 		return false, err
 	}
-	return true, d.dropParents(p)
+	return true, d.dropParents(f.Path)
 }
