@@ -11,11 +11,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // maxStarts is how many ports are tried: between the choice of a free one and the
 // start of the server another process may take it.
 const maxStarts = 5
+
+const (
+	// maxWait is how long a server may take to start, and for its first answer.
+	maxWait = time.Minute
+	// pause is between two questions whether it is there.
+	pause = 10 * time.Millisecond
+)
 
 // run starts a server with the configuration that config writes for an address
 // (HOST:PORT) and the arguments for that file, and waits until it answers HTTP at
@@ -32,7 +40,7 @@ func run(dir, name, path string, config func(addr string) string, args func(conf
 		if err := os.WriteFile(conf, []byte(config(addr)), 0o600); err != nil {
 			return "", nil, err
 		}
-		if stop, err = start(name, args(conf), "http://"+addr+path); err == nil {
+		if stop, err = start(name, args(conf), "http://"+addr+path, maxWait); err == nil {
 			return addr, stop, nil
 		}
 	}
@@ -47,7 +55,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func start(name string, args []string, url string) (stop func(), err error) {
+func start(name string, args []string, url string, wait time.Duration) (stop func(), err error) {
 	var output bytes.Buffer
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -58,8 +66,9 @@ func start(name string, args []string, url string) (stop func(), err error) {
 	go func() { _ = cmd.Wait(); close(ended) }()
 	stop = func() { _ = cmd.Process.Kill(); <-ended }
 	// It says nothing when it is ready, so it is asked until it answers.
+	client, late := &http.Client{Timeout: wait}, time.After(wait)
 	for {
-		resp, err := http.Get(url)
+		resp, err := client.Get(url)
 		if err == nil {
 			_ = resp.Body.Close()
 			return stop, nil
@@ -71,7 +80,10 @@ func start(name string, args []string, url string) (stop func(), err error) {
 		select {
 		case <-ended:
 			return nil, fmt.Errorf("%s does not run: %s", name, output.String())
-		default:
+		case <-late:
+			stop()
+			return nil, fmt.Errorf("%s takes no connections after %s: %s", name, wait, output.String())
+		case <-time.After(pause):
 		}
 	}
 }
