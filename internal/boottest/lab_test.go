@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
@@ -122,11 +123,13 @@ func (l *lab) run(t *testing.T, name string, args ...string) string {
 // answers asks a server that was just started until it accepts a connection.
 func answers(t *testing.T, url string, ended <-chan struct{}) {
 	t.Helper()
+	again := time.NewTicker(10 * time.Millisecond) // it shares the processors with what it waits for
+	defer again.Stop()
 	for {
 		select {
 		case <-ended:
 			t.Fatalf("the server of %s did not start", url)
-		default:
+		case <-again.C:
 		}
 		resp, err := http.Get(url)
 		if err == nil {
