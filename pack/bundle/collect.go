@@ -51,14 +51,14 @@ func newCollector(c *transport.Client, target *transport.Bundle, w *work, o Opti
 
 // collect brings all images. What failed for one ends the rest.
 func (c *collector) collect(ctx context.Context, images []image) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, all := errgroup.WithContext(ctx)
 	g.SetLimit(parallelImages)
 	for _, im := range images {
-		if ctx.Err() != nil {
+		if all.Err() != nil {
 			break
 		}
 		g.Go(func() error {
-			if err := c.image(ctx, im); err != nil {
+			if err := c.image(all, im); err != nil {
 				return fmt.Errorf("image %q: %w", transport.BundleName(im.ref), err)
 			}
 			return nil
@@ -66,6 +66,9 @@ func (c *collector) collect(ctx context.Context, images []image) error {
 	}
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err // the rest was not begun
 	}
 	return c.listReferrers()
 }
@@ -198,7 +201,10 @@ func (c *collector) document(ctx context.Context, src transport.Source, d ocispe
 		if err == nil {
 			return body, mt, nil
 		}
-		if ctx.Err() != nil || !isAbsent(err) && !isRefusal(err) {
+		if ctx.Err() != nil {
+			return nil, "", ctx.Err() // that it is not there is no news
+		}
+		if !isAbsent(err) && !isRefusal(err) {
 			return nil, "", err
 		}
 		if isRefusal(err) {
