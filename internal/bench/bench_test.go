@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/testneed"
 )
 
 func TestProxyCounts(t *testing.T) {
@@ -36,6 +38,16 @@ func TestProxyCounts(t *testing.T) {
 	}
 	if requests, bytes := p.take(); requests != 0 || bytes != 0 {
 		t.Error("counts are not taken")
+	}
+}
+
+// TestNoTrees: where there is nothing to measure with, the error says so, and servers
+// that run already are stopped.
+func TestNoTrees(t *testing.T) {
+	testneed.Tool(t, "docker-registry")
+	o := options{bin: "bin", series: filepath.Join(t.TempDir(), "none"), versions: []string{"1"}}
+	if _, err := newStand(t.Context(), nil, o, t.TempDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/cli"
+	"github.com/nbpack/nbpack/internal/testserver"
 )
 
 // stand is where everything is measured: a registry, the proxy that counts before
@@ -29,8 +30,8 @@ type stand struct {
 	closes []func()
 }
 
-func newStand(ctx context.Context, env *cli.Env, o options, dir string) (s *stand, err error) {
-	s = &stand{env: env, opts: o, dir: dir}
+func newStand(ctx context.Context, env *cli.Env, o options, dir string) (_ *stand, err error) {
+	s := &stand{env: env, opts: o, dir: dir}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -39,10 +40,11 @@ func newStand(ctx context.Context, env *cli.Env, o options, dir string) (s *stan
 	if s.opts.bin, err = absolute(o.bin); err != nil {
 		return nil, err
 	}
-	registry, err := s.startRegistry(ctx)
+	registry, stop, err := testserver.RunRegistry(filepath.Join(dir, "registry"), "")
 	if err != nil {
 		return nil, err
 	}
+	s.closes = append(s.closes, stop)
 	if err := s.startProxy(registry); err != nil {
 		return nil, err
 	}
@@ -56,19 +58,6 @@ func (s *stand) close() {
 	for i := len(s.closes) - 1; i >= 0; i-- {
 		s.closes[i]()
 	}
-}
-
-func (s *stand) startRegistry(ctx context.Context) (addr string, err error) {
-	if addr, err = freeAddress(); err != nil {
-		return "", err
-	}
-	conf := filepath.Join(s.dir, "registry.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q, relativeurls: true}\n",
-		filepath.Join(s.dir, "registry"), addr)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		return "", err
-	}
-	return addr, s.serve(ctx, addr, "docker-registry", "serve", conf)
 }
 
 // startRsync lets a daemon give out all trees, where rsync is installed.

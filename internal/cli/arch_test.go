@@ -37,7 +37,7 @@ func arrows() map[string][]string {
 		bootcheck:        {"spec"},
 		config:           nil,
 		directio:         nil,
-		"internal/bench": {cli},
+		"internal/bench": {cli, "internal/testserver", "internal/testneed"},
 		hooks:            nil,
 		drain:            nil,
 		serve:            {"spec", bootdir, drain, directio},
