@@ -25,7 +25,7 @@ type RegistryFlags struct {
 func (r *RegistryFlags) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&r.AuthFile, authFileFlag, "", "`FILE` with registry credentials (default: $REGISTRY_AUTH_FILE, then podman's and docker's files)")
 	SecretFile(fs, authFileFlag)
-	fs.StringVar(&r.Creds, "creds", "", "log in as `USER[:PASSWORD]`, instead of what the credential files say")
+	fs.StringVar(&r.Creds, "creds", "", "log in as `USER[:PASSWORD]` at the one registry that asks, instead of what the credential files say")
 	fs.StringVar(&r.CertDir, "cert-dir", "", "`DIR` with ca.crt, client.cert and client.key for the registry")
 	flag := fs.VarPF(&optionalBool{&r.TLSVerify}, "tls-verify", "", "require https and a valid certificate; with =false try https without checks, then plain http")
 	flag.NoOptDefVal = "true"

@@ -138,14 +138,45 @@ func checkRealm(realm string, registry *url.URL) (*url.URL, error) {
 
 // credential finds the credentials for this endpoint.
 func (e *endpoint) credential() (auth.Credential, error) {
-	if given := e.s.c.o.given(); given != auth.EmptyCredential && e.host == e.s.ref.Host() && cmp.Or(e.s.c.o.CredsHost, e.host) == e.host {
-		return given, nil
+	if given := e.s.c.o.given(); given != auth.EmptyCredential && e.host == e.s.ref.Host() {
+		if mine, err := e.s.c.ownsCreds(e.host); mine || err != nil {
+			return given, err
+		}
 	}
 	found, err := config.GetCredentials(e.s.c.sys, e.host+"/"+e.repo)
 	if err != nil {
 		return auth.Credential{}, refuse("read credentials for %q: %v", e.host, err)
 	}
 	return auth.Credential{Username: found.Username, Password: found.Password, RefreshToken: found.IdentityToken}, nil
+}
+
+// ownsCreds tells whether a registry gets the credentials that the caller gave. Where
+// the caller does not say whose they are, they belong to the first registry that asks
+// for any; a second one is an error, since a password is for one.
+func (c *Client) ownsCreds(host string) (bool, error) {
+	if c.o.CredsHost != "" {
+		return c.o.CredsHost == host, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.credsHost == "" {
+		c.credsHost = host
+	}
+	if c.credsHost != host {
+		return false, &twoHostsError{policyError{fmt.Sprintf("credentials were given for one registry, and both %q and %q ask for some", c.credsHost, host)}}
+	}
+	return true, nil
+}
+
+// twoHostsError is a policyError that knows the way out.
+type twoHostsError struct{ policyError }
+
+// Unwrap makes it a policyError.
+func (e *twoHostsError) Unwrap() error { return &e.policyError }
+
+// Hint names the other place for credentials.
+func (e *twoHostsError) Hint() string {
+	return "put the credentials of each registry into a file (podman login, --authfile)"
 }
 
 // given is what the caller says, instead of the files.

@@ -79,6 +79,44 @@ func TestBasicAuth(t *testing.T) {
 	}
 }
 
+// TestCredsAreForOne: a second registry that asks for credentials does not see those
+// that were given for the first.
+func TestCredsAreForOne(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("REGISTRY_AUTH_FILE", "")
+	im := makeImage(t, "x", "y", "z")
+	first, second := newFake(t, false), newFake(t, false)
+	first.put(t, "r", "v1", im)
+	second.put(t, "r", "v1", im)
+	first.setFault(needBasic)
+	var mu sync.Mutex
+	var seen []string
+	second.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.Header.Get("Authorization"))
+		return needBasic(w, r)
+	})
+	for _, o := range []Options{{Creds: "user:pa:ss"}, {PullSecret: "user:pa:ss"}} {
+		c := testClient(t, insecure(o))
+		if err := readEverything(t, c, first.host()+"/r:v1"); err != nil {
+			t.Fatal(err)
+		}
+		err := readEverything(t, c, second.host()+"/r:v1")
+		var hint interface{ Hint() string }
+		if err == nil || !strings.Contains(err.Error(), first.host()) || !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "--authfile") {
+			t.Errorf("the second registry: %v", err)
+		}
+		if err := readEverything(t, c, first.host()+"/r:v1"); err != nil {
+			t.Errorf("the first one after it: %v", err)
+		}
+	}
+	if mu.Lock(); len(seen) == 0 || strings.Join(seen, "") != "" {
+		t.Errorf("the second registry got %q", seen)
+	}
+	mu.Unlock()
+}
+
 func TestBearer(t *testing.T) {
 	im := makeImage(t, "x", "y")
 	f := newFake(t, false)

@@ -20,8 +20,8 @@ type Options struct {
 	// Creds is "user[:password]" for the registry that a reference names. It
 	// is not sent to mirrors.
 	Creds string
-	// CredsHost, "host[:port]", is the only registry that gets Creds. Empty:
-	// every one that a reference names.
+	// CredsHost, "host[:port]", is the only registry that gets Creds. Empty: the
+	// first that asks; that another one asks, too, is an error then.
 	CredsHost string
 	// PullSecret is used like Creds: "user:password", or a bare token, which
 	// is the password of an empty user name and only good for token servers.

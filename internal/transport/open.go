@@ -35,6 +35,7 @@ type Client struct {
 	total counter
 
 	mu         sync.Mutex
+	credsHost  string // the registry that Creds are for; empty: none was asked yet
 	transports map[transportKey]*http.Transport
 	schemes    map[string]string // by host, once an answer came
 
