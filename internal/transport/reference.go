@@ -124,7 +124,7 @@ func withoutUser(s string) string {
 }
 
 func digestAlgorithm(s string) bool {
-	return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha512:")
+	return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha384:") || strings.HasPrefix(s, "sha512:")
 }
 
 func parseDocker(whole, rest string) (Reference, error) {
