@@ -53,11 +53,12 @@ func TestNoTrees(t *testing.T) {
 
 func TestTables(t *testing.T) {
 	table := newTable("a run", "floor")
-	for _, wall := range []time.Duration{3, 1, 2} {
-		table.add("floor", figures{settled: wall * time.Second}, nil)
-		table.add("tool", figures{settled: 3 * wall * time.Second, rss: 2048, requests: 7, bytes: 1500000}, nil)
+	table.add(0, "tool", figures{settled: time.Hour, requests: 7, bytes: 1500000}, nil)
+	for i, wall := range []time.Duration{3, 1, 2} {
+		table.add(1+i, "floor", figures{settled: wall * time.Second}, nil)
+		table.add(1+i, "tool", figures{settled: 3 * wall * time.Second, rss: 2048}, nil)
 	}
-	table.add("broken", figures{}, errors.New("no"))
+	table.add(1, "broken", figures{}, errors.New("no"))
 	text := table.markdown()
 	for _, want := range []string{"**A run**", "| tool | 0.00 | 6.00 | 3.00 | 0.000 | 2 | 7 | 1.500 |", "| broken | failed |"} {
 		if !strings.Contains(text, want) {

@@ -52,10 +52,10 @@ func renew(dir string) error {
 func (s *stand) pack(ctx context.Context) (string, error) {
 	t := newTable("packing into an empty repository", "floor")
 	peers := s.present(func(p peer) bool { return p.pack != "" && p.name != "raw" })
-	for round := range s.opts.rounds {
+	for round := range s.rounds() {
 		for _, p := range peers {
 			f, err := s.runPack(ctx, p, fmt.Sprintf("%s-%d", repo(p.name), round), s.trees[0], tag(0))
-			t.add(p.name, f, err)
+			t.add(round, p.name, f, err)
 			s.said(p.name, f, err)
 		}
 	}
@@ -84,7 +84,7 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 		{newTable("the update to "+s.opts.versions[2], "rsync -a"), 2},
 	}
 	failed := map[string]bool{}
-	for round := range s.opts.rounds {
+	for round := range s.rounds() {
 		for _, p := range peers {
 			for _, dir := range []string{s.dest(p), s.dest(p) + ".layout"} {
 				if err := renew(dir); err != nil {
@@ -99,7 +99,7 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 				}
 				f, err := s.stagePull(ctx, p, stage.version, round == 0)
 				failed[p.name] = err != nil
-				stage.table.add(p.name, f, err)
+				stage.table.add(round, p.name, f, err)
 				s.said(p.name, f, err)
 			}
 		}
@@ -140,13 +140,13 @@ func (s *stand) stagePull(ctx context.Context, p peer, version int, look bool) (
 func (s *stand) small(ctx context.Context) (string, error) {
 	t := newTable("another file of 30 bytes", "")
 	peers := s.present(func(p peer) bool { return p.name == "nbpack, nbextract" || p.name == "rsync -a" })
-	for range s.opts.rounds {
+	for round := range s.rounds() {
 		for _, p := range peers {
 			if err := renew(s.dest(p)); err != nil {
 				return "", err
 			}
 			f, err := s.twoPulls(ctx, p)
-			t.add(p.name, f, err)
+			t.add(round, p.name, f, err)
 			s.said(p.name, f, err)
 		}
 	}
@@ -186,13 +186,13 @@ func (s *stand) large(ctx context.Context) (string, error) {
 		t := newTable(fmt.Sprintf("one file of %d MiB", mib), "")
 		for _, p := range s.present(func(p peer) bool { return p.name == "nbpack, nbextract" }) {
 			f, err := s.runPack(ctx, p, repo(p.name), tree, live)
-			t.add("nbpack build", f, err)
+			t.once("nbpack build", f, err)
 			if err == nil {
 				if err = renew(s.dest(p)); err != nil {
 					return "", err
 				}
 				f, err = s.runPull(ctx, p, "")
-				t.add("nbextract pull", f, err)
+				t.once("nbextract pull", f, err)
 			}
 			if err = renew(s.dest(p)); err != nil {
 				return "", err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"os"
@@ -24,7 +25,7 @@ type stand struct {
 	opts   options
 	dir    string
 	proxy  *proxy
-	host   string // of the proxy
+	host   string // of the proxy, or in timed rounds of the registry
 	rsync  string // of the daemon; empty where there is none
 	trees  []string
 	closes []func()
@@ -100,6 +101,24 @@ func (s *stand) serve(ctx context.Context, addr, name string, args ...string) er
 		}
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			return conn.Close()
+		}
+	}
+}
+
+// rounds are numbered from 0. In round 0 every tool goes by the proxy, which counts. In
+// the others none does, and they are timed: the proxy, too, would want the processors
+// that the tools are measured on.
+func (s *stand) rounds() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		counting := s.host
+		defer func() { s.host = counting }()
+		for round := range 1 + s.opts.rounds {
+			if round > 0 {
+				s.host = s.proxy.registry
+			}
+			if !yield(round) {
+				return
+			}
 		}
 	}
 }

@@ -14,22 +14,34 @@ type table struct {
 	names []string
 	runs  map[string][]figures
 	fails map[string]bool
+
+	counted map[string]figures // requests and bytes
 }
 
 func newTable(title, base string) *table {
-	return &table{title: title, base: base, runs: map[string][]figures{}, fails: map[string]bool{}}
+	return &table{title: title, base: base, runs: map[string][]figures{}, fails: map[string]bool{}, counted: map[string]figures{}}
 }
 
-func (t *table) add(name string, f figures, err error) {
+// add takes a run: of round 0 what was counted, of the others how long it took.
+func (t *table) add(round int, name string, f figures, err error) {
 	if _, known := t.runs[name]; !known {
 		t.names = append(t.names, name)
 		t.runs[name] = nil
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		t.fails[name] = true
-		return
+	case round == 0:
+		t.counted[name] = f
+	default:
+		t.runs[name] = append(t.runs[name], f)
 	}
-	t.runs[name] = append(t.runs[name], f)
+}
+
+// once takes the only run, which was counted and timed.
+func (t *table) once(name string, f figures, err error) {
+	t.add(0, name, f, err)
+	t.add(1, name, f, err)
 }
 
 // markdown shows medians. The ratio is the median of those of each round, since
@@ -44,6 +56,7 @@ func (t *table) markdown() string {
 			continue
 		}
 		f := median(t.runs[name])
+		f.requests, f.bytes = t.counted[name].requests, t.counted[name].bytes
 		requests, bytes := fmt.Sprint(f.requests), fmt.Sprintf("%.3f", float64(f.bytes)/1e6)
 		if f.requests < 0 {
 			requests = "–"
