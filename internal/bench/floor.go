@@ -67,22 +67,35 @@ func floorPull(ctx context.Context, url, tag, dir string) error {
 	return nil
 }
 
-func floorFetch(ctx context.Context, url, sum, name string) error {
+// openURL gives what a server answers with 200.
+func openURL(ctx context.Context, url string) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("get %s: %s", url, resp.Status)
+	}
+	return resp.Body, nil
+}
+
+func floorFetch(ctx context.Context, url, sum, name string) error {
+	body, err := openURL(ctx, url)
+	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer body.Close()
 	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	h := sha256.New()
-	_, err = io.CopyBuffer(io.MultiWriter(file, h), struct{ io.Reader }{resp.Body}, make([]byte, 1<<20))
+	_, err = io.CopyBuffer(io.MultiWriter(file, h), struct{ io.Reader }{body}, make([]byte, 1<<20))
 	if err == nil {
 		err = file.Sync()
 	}

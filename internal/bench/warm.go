@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 
@@ -42,18 +41,12 @@ func (s *stand) warm(ctx context.Context, repo, reference string) error {
 }
 
 func readAway(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	body, err := openURL(ctx, url)
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err = io.Copy(io.Discard, resp.Body); err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("get %s: %s", url, resp.Status)
-	}
+	defer body.Close()
+	_, err = io.Copy(io.Discard, body)
 	return err
 }
 
