@@ -52,6 +52,7 @@ TESTFLAGS ?=
 
 .PHONY: unit
 unit: ## the tests of the release form: no cgo, with tags; TESTFLAGS=-v
+	CGO_ENABLED=0 $(GO) test -tags purego ./internal/twinsum
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 RACEFLAGS ?= -short

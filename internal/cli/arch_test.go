@@ -26,10 +26,12 @@ func arrows() map[string][]string {
 	const front = "internal/front"
 	const directio = "internal/directio"
 	const drain = "internal/drain"
+	const twinsum = "internal/twinsum"
 	return map[string][]string{
 		"spec":           nil,
 		cli:              nil,
-		archive:          {"spec"},
+		archive:          {"spec", twinsum},
+		twinsum:          nil,
 		ociindex:         {"spec"},
 		transport:        {"spec", ociindex, directio},
 		bootdir:          {"spec", directio},
@@ -42,20 +44,20 @@ func arrows() map[string][]string {
 		drain:            nil,
 		serve:            {"spec", bootdir, drain, directio},
 		catalog:          {"spec", ociindex, transport, config, directio},
-		source:           {"spec", archive, ociindex, transport, directio},
+		source:           {"spec", archive, ociindex, transport, directio, twinsum},
 		upstream:         {"spec"},
 		mirrortree:       {"spec"},
 		front:            {"spec", ociindex, transport, config, mirrortree, drain, directio},
-		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index", directio},
+		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index", directio, twinsum},
 		"pack/bundle":    {"spec", ociindex, transport, directio},
 		"pack/index":     {"spec", ociindex, transport, directio},
 		"pack/relocate":  {"spec", ociindex, transport, directio},
-		"extract":        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, directio},
+		"extract":        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, directio, twinsum},
 		layout:           {"spec"},
 		menu:             {"spec"},
-		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio},
-		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle", directio},
-		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio},
+		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio, twinsum},
+		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
+		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
 	}
 }
 
