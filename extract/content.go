@@ -3,29 +3,22 @@ package extract
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"hash"
 	"io"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // write stages the content of one file and completes e with its sha256 and
-// size. want is what is promised, or empty while that is not known. What is
-// promised is not digested on the way: the stage proves it as it reads back what
-// it has written.
-func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
+// size. want is what is promised, or empty while that is not known. Content that is
+// another one is not kept: the caller refuses it, in the words of the format.
+func (in *intake) write(content contentReader, e *spec.Entry, want string) error {
 	f, err := in.stage.Create(e.Path, e.Size)
 	if err != nil {
 		return err
 	}
-	hash := sha256.New()
-	if want == "" {
-		content = io.TeeReader(content, hash)
-	}
+	f.Digested()
 	n, err := io.Copy(f, content)
 	e.Size = n
 	if err != nil && keepTorn(err) {
@@ -36,16 +29,11 @@ func (in *intake) write(content io.Reader, e *spec.Entry, want string) error {
 		f.Abort()
 		return err
 	}
-	if e.SHA256 = want; want == "" {
-		e.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	if e.SHA256 = content.SHA256(); want != "" && e.SHA256 != want {
+		f.Abort()
+		return nil
 	}
-	err = f.Close(e.SHA256)
-	var other *bootdir.ContentError
-	if want != "" && errors.As(err, &other) {
-		e.SHA256 = other.SHA256
-		return nil // the caller refuses it, in the words of the format
-	}
-	return err
+	return f.Close(e.SHA256)
 }
 
 // hashOf gives the sha256 and the size of what is left to read.
@@ -89,8 +77,8 @@ func (w *watched) Read(p []byte) (int, error) {
 type nowhere struct{}
 
 func (nowhere) Reuse(string, string, int64) (bool, error) { return false, nil }
-func (nowhere) Create(path string, _ int64) (stagedFile, error) {
-	return nowhereFile{sha256.New(), path}, nil
+func (nowhere) Create(string, int64) (stagedFile, error) {
+	return nowhereFile{io.Discard}, nil
 }
 func (nowhere) Link(string, string) error    { return nil }
 func (nowhere) Remove(string) error          { return nil }
@@ -99,17 +87,10 @@ func (nowhere) Symlink(string, string) error { return nil }
 func (nowhere) Holds(string) bool            { return false }
 func (nowhere) Chunks(string, string) []byte { return nil }
 
-// nowhereFile only digests.
-type nowhereFile struct {
-	hash.Hash
-	path string
-}
+// nowhereFile keeps nothing.
+type nowhereFile struct{ io.Writer }
 
-func (f nowhereFile) Close(want string) error {
-	if got := hex.EncodeToString(f.Sum(nil)); got != want {
-		return &bootdir.ContentError{Path: f.path, SHA256: got, Want: want}
-	}
-	return nil
-}
-func (nowhereFile) Abort()   {}
-func (nowhereFile) Suspend() {}
+func (nowhereFile) Digested()          {}
+func (nowhereFile) Close(string) error { return nil }
+func (nowhereFile) Abort()             {}
+func (nowhereFile) Suspend()           {}

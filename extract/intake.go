@@ -75,10 +75,12 @@ type stager interface {
 	Symlink(path, target string) error
 }
 
-// stagedFile is a file of a stage that is being written. Close proves that it
-// holds what sha256 says, as read back from the disk.
+// stagedFile is a file of a stage that is being written. Close proves that the disk
+// has what was written, and takes the writer's word, sha256, for what that is; without
+// Digested before the first byte it proves that, too.
 type stagedFile interface {
 	io.Writer
+	Digested()
 	Close(sha256 string) error
 	Abort()
 	Suspend()
@@ -197,7 +199,7 @@ func layerName(d ocispec.Descriptor) string {
 }
 
 // take stages one entry of a layer and remembers it for the final check.
-func (in *intake) take(ctx context.Context, content io.Reader, e spec.Entry) error {
+func (in *intake) take(ctx context.Context, content contentReader, e spec.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -254,7 +256,7 @@ func (in *intake) haveFile(e spec.Entry, want string) (bool, error) {
 	return ok, err
 }
 
-func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
+func (in *intake) takeFile(content contentReader, e *spec.Entry) error {
 	if e.Path == spec.SumsName {
 		return in.takeSums(content, e)
 	}
@@ -267,7 +269,8 @@ func (in *intake) takeFile(content io.Reader, e *spec.Entry) error {
 		return err
 	}
 	if have || in.exact && !promised {
-		e.SHA256, e.Size, err = hashOf(content)
+		e.Size, err = io.Copy(io.Discard, content)
+		e.SHA256 = content.SHA256()
 	} else {
 		err = in.write(content, e, want)
 	}

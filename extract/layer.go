@@ -37,9 +37,16 @@ type layer interface {
 // content. io.EOF from Next says that the layer was read to its end and is
 // right.
 type entryReader interface {
-	io.Reader
+	contentReader
 	Next() (spec.Entry, error)
 	Close() error
+}
+
+// contentReader gives the content of a file, and digests it.
+type contentReader interface {
+	io.Reader
+	// SHA256 is the digest of a content that was read to its end, in lower-case hex.
+	SHA256() string
 }
 
 // tarLayer is a tar: of an image, or a directory in an artifact.

@@ -2,18 +2,17 @@ package pack
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/archive"
 	"github.com/nbpack/nbpack/internal/bootcheck"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // indexError says that a reference names an index where one image is needed.
@@ -157,32 +156,37 @@ func (c *content) readNamed(ctx context.Context, src transport.Source, desc ocis
 	return c.add(spec.Entry{Layer: index, Path: file.Path, Type: spec.TypeFile, Size: file.Bound}, r)
 }
 
-// add digests the content of an entry, and keeps that of SHA256SUM.
-func (c *content) add(e spec.Entry, r io.Reader) error {
+// contentReader gives the content of a file, and its digest once that was read.
+type contentReader interface {
+	io.Reader
+	SHA256() string
+}
+
+// add reads the content of an entry, and keeps that of SHA256SUM.
+func (c *content) add(e spec.Entry, r contentReader) error {
 	// Each layer keeps its own bounds; this keeps those of the whole image.
 	c.names += int64(len(e.Path) + len(e.Target))
 	if len(c.entries) >= spec.MaxEntries || c.names > spec.MaxNamesSize {
 		return spec.Refuse(spec.RuleEntryCount, e.Path, "the layers together have too many entries or too long names")
 	}
 	if e.Type == spec.TypeFile {
-		sum := sha256.New()
-		var w io.Writer = sum
+		w := io.Discard
 		boot := c.boot
 		if e.Path == spec.SumsName && !c.hasSums {
 			if e.Size > spec.MaxSumsSize {
 				return spec.Refuse(spec.RuleDocumentSize, e.Path, "has %d bytes, %d are permitted", e.Size, spec.MaxSumsSize)
 			}
 			c.hasSums, boot = true, nil
-			w = io.MultiWriter(sum, (*keeper)(&c.sums))
+			w = (*keeper)(&c.sums)
 		}
-		r, done := probed(boot, e.Path, r)
-		n, err := io.Copy(w, r)
+		probe, done := probed(boot, e.Path, r)
+		n, err := io.Copy(w, probe)
 		done(err)
 		if err != nil {
 			return fmt.Errorf("reading %q: %w", e.Path, err)
 		}
 		e.Size = n // of a file without a declared size, only a bound was known
-		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+		e.SHA256 = r.SHA256()
 	}
 	c.entries = append(c.entries, e)
 	return nil

@@ -2,6 +2,9 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
 	"io"
 	"strconv"
 
@@ -17,6 +20,8 @@ type FileReader struct {
 	stream *boundedReader
 	want   digest.Digest // empty where the descriptor does not say
 	exact  bool          // the descriptor declares the size of the file
+	sum    hash.Hash     // SHA-256
+	proof  hash.Hash     // of want's algorithm
 	err    error
 }
 
@@ -44,11 +49,11 @@ func NewFileReader(ctx context.Context, r io.Reader, codec spec.Codec, desc ocis
 		}
 	}
 	f := &FileReader{dec: &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}, want: promise.Digest, exact: exact}
-	algorithm := digest.SHA256
-	if f.want != "" {
-		algorithm = f.want.Algorithm()
+	f.stream = &boundedReader{r: f.dec, left: bound}
+	f.sum = sha256.New()
+	if f.proof = f.sum; f.want != "" && f.want.Algorithm() != digest.SHA256 {
+		f.proof = f.want.Algorithm().Hash()
 	}
-	f.stream = &boundedReader{r: f.dec, left: bound, hash: algorithm.Hash()}
 	return f, nil
 }
 
@@ -85,6 +90,10 @@ func (f *FileReader) Read(p []byte) (int, error) {
 		return 0, f.err
 	}
 	n, err := f.stream.Read(p)
+	f.sum.Write(p[:n])
+	if f.proof != f.sum {
+		f.proof.Write(p[:n])
+	}
 	if err == io.EOF {
 		err = f.finish()
 	}
@@ -98,12 +107,15 @@ func (f *FileReader) finish() error {
 		return spec.Refuse(spec.RuleLayerSize, "", "the file ends %d bytes before its declared size", f.stream.left)
 	}
 	if f.want != "" {
-		if got := digest.NewDigest(f.want.Algorithm(), f.stream.hash); got != f.want {
+		if got := digest.NewDigest(f.want.Algorithm(), f.proof); got != f.want {
 			return spec.Refuse(spec.RuleDigest, spec.AnnotationSrcDigest, "the file has the digest %s, not %s", got, f.want)
 		}
 	}
 	return io.EOF
 }
+
+// SHA256 is the digest of what was read, in lower-case hex.
+func (f *FileReader) SHA256() string { return hex.EncodeToString(f.sum.Sum(nil)) }
 
 // Close releases the codec; it does not close the blob.
 func (f *FileReader) Close() { f.dec.Close() }

@@ -1,11 +1,11 @@
 package archive
 
 import (
-	"crypto/sha256"
 	"io"
 	"sync"
 	"sync/atomic"
 
+	"github.com/nbpack/nbpack/internal/twinsum"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -17,15 +17,16 @@ const (
 )
 
 // hashPipe is a pipe that digests what passes, in a goroutine of its own: one side
-// fills blocks, the other reads them, and the digest is computed meanwhile. A hash
-// cannot be computed in parts, so this is how a second core helps.
+// fills blocks, the other reads them. A hash cannot be computed in parts, so this is how
+// a second core helps.
 //
 // One goroutine writes and ends with closeWrite; another one may read. Without a
-// reader the pipe only digests.
+// reader the pipe only digests. One of them, whoever knows the tar, may mark sections
+// of the stream, whose digests then come with that of the stream: the writer, if what
+// was written is digested at once, and the reader, if what was read is.
 type hashPipe struct {
-	toHash  chan *pipeBlock // as long as there are blocks: sending never waits
-	toRead  chan *pipeBlock // the same; nil without a reader
-	free    chan *pipeBlock
+	toRead  chan *pipeBlock // as long as there are blocks: sending never waits; nil without a reader
+	free    chan *pipeBlock // the same
 	made    int
 	filling *pipeBlock
 
@@ -37,41 +38,117 @@ type hashPipe struct {
 	stopped sync.Once
 	cause   error // why; set before stop is closed
 
-	hashed chan struct{} // closed when sum is complete
-	sum    []byte
+	behind   bool // the reader passes on what is to be digested, not the writer
+	passed   int  // of the current block, to the hash
+	toHash   chan pipePiece
+	unhashed sync.Once     // toHash is closed
+	sections chan []byte   // digests
+	hashed   chan struct{} // closed when sum is complete
+	sum      []byte
 }
 
+// pipeBlock goes back to be filled when nobody holds it any more.
 type pipeBlock struct {
-	data  []byte
-	users atomic.Int32
+	data    []byte
+	holders atomic.Int32
 }
 
-func newHashPipe(read bool) *hashPipe {
+// pipePiece is a part of a block for the hash, and what follows it.
+type pipePiece struct {
+	block *pipeBlock // nil for no bytes
+	data  []byte
+	mark  pipeMark
+}
+
+type pipeMark int
+
+const (
+	noMark pipeMark = iota
+	sectionBegins
+	sectionEnds
+)
+
+// Who digests, and marks sections.
+type pipeOrder int
+
+const (
+	digestOnly    pipeOrder = iota // nobody reads
+	digestWritten                  // while the reader has it, too
+	digestRead                     // when the reader is through with it
+)
+
+func newHashPipe(order pipeOrder) *hashPipe {
 	p := &hashPipe{
-		toHash: make(chan *pipeBlock, pipeBlocks),
-		free:   make(chan *pipeBlock, pipeBlocks),
-		stop:   make(chan struct{}),
-		hashed: make(chan struct{}),
+		free:     make(chan *pipeBlock, pipeBlocks),
+		stop:     make(chan struct{}),
+		behind:   order == digestRead,
+		toHash:   make(chan pipePiece, pipeBlocks),
+		sections: make(chan []byte, 1),
+		hashed:   make(chan struct{}),
 	}
-	if read {
+	if order != digestOnly {
 		p.toRead = make(chan *pipeBlock, pipeBlocks)
 	}
-	go func() {
-		defer close(p.hashed)
-		hash := sha256.New()
-		for b := range p.toHash {
-			hash.Write(b.data)
-			p.release(b)
-		}
-		p.sum = hash.Sum(nil)
-	}()
+	go p.hash()
 	return p
 }
 
+func (p *hashPipe) hash() {
+	defer close(p.hashed)
+	hash := twinsum.New()
+	for piece := range p.toHash {
+		_, _ = hash.Write(piece.data)
+		p.release(piece.block)
+		switch piece.mark {
+		case sectionBegins:
+			hash.Begin()
+		case sectionEnds:
+			p.sections <- hash.End()
+		}
+	}
+	p.sum = hash.Sum()
+}
+
 func (p *hashPipe) release(b *pipeBlock) {
-	if b.users.Add(-1) == 0 {
+	if b != nil && b.holders.Add(-1) == 0 {
 		p.free <- b
 	}
+}
+
+// beginSection starts a section with the next byte that its caller writes or reads. The one
+// before must have ended.
+func (p *hashPipe) beginSection() { p.mark(sectionBegins) }
+
+// endSection ends a section behind the last byte that its caller wrote or read, waits
+// until all of it is digested, and gives its SHA-256.
+func (p *hashPipe) endSection() []byte {
+	p.mark(sectionEnds)
+	return <-p.sections
+}
+
+func (p *hashPipe) mark(m pipeMark) {
+	switch {
+	case !p.behind && p.filling != nil:
+		p.pass(p.filling, len(p.filling.data), m)
+	case p.behind && p.reading != nil:
+		p.pass(p.reading, len(p.reading.data)-len(p.rest), m)
+	default:
+		p.toHash <- pipePiece{mark: m}
+	}
+}
+
+// pass gives a block up to a place in it to the hash.
+func (p *hashPipe) pass(b *pipeBlock, upTo int, m pipeMark) {
+	b.holders.Add(1)
+	p.toHash <- pipePiece{b, b.data[p.passed:upTo], m}
+	p.passed = upTo
+}
+
+// passRest gives the hash what it lacks of a block, and lets go of that.
+func (p *hashPipe) passRest(b *pipeBlock) {
+	p.pass(b, len(b.data), noMark)
+	p.passed = 0
+	p.release(b)
 }
 
 // space gives the free part of the block that is being filled, waiting for a block
@@ -83,23 +160,32 @@ func (p *hashPipe) space() ([]byte, error) {
 	default:
 	}
 	if p.filling == nil {
-		select {
-		case p.filling = <-p.free:
-		default:
-			if p.made < pipeBlocks {
-				p.made++
-				p.filling = &pipeBlock{data: make([]byte, 0, pipeBlockSize)}
-				break
-			}
-			select {
-			case p.filling = <-p.free:
-			case <-p.stop:
-				return nil, p.cause
-			}
+		if err := p.nextBlock(); err != nil {
+			return nil, err
 		}
 		p.filling.data = p.filling.data[:0]
+		p.filling.holders.Store(1)
 	}
 	return p.filling.data[len(p.filling.data):pipeBlockSize], nil
+}
+
+func (p *hashPipe) nextBlock() error {
+	select {
+	case p.filling = <-p.free:
+		return nil
+	default:
+	}
+	if p.made < pipeBlocks {
+		p.made++
+		p.filling = &pipeBlock{data: make([]byte, 0, pipeBlockSize)}
+		return nil
+	}
+	select {
+	case p.filling = <-p.free:
+		return nil
+	case <-p.stop:
+		return p.cause
+	}
 }
 
 // filled says that the first n bytes of space were written.
@@ -116,12 +202,15 @@ func (p *hashPipe) flush() {
 	if b == nil {
 		return
 	}
-	b.users.Store(1)
+	if p.behind {
+		p.toRead <- b
+		return
+	}
 	if p.toRead != nil {
-		b.users.Store(2)
+		b.holders.Add(1)
 		p.toRead <- b
 	}
-	p.toHash <- b
+	p.passRest(b)
 }
 
 // Write fills blocks; it fails with the reason of closeRead once that was called.
@@ -167,21 +256,25 @@ func (p *hashPipe) closeWrite(err error) {
 		err = io.EOF
 	}
 	p.end = err
-	close(p.toHash)
 	if p.toRead != nil {
 		close(p.toRead)
 	}
+	if !p.behind {
+		p.closeHash()
+	}
 }
+
+func (p *hashPipe) closeHash() { p.unhashed.Do(func() { close(p.toHash) }) }
 
 // Read gives what was written, to one goroutine.
 func (p *hashPipe) Read(b []byte) (int, error) {
 	for len(p.rest) == 0 {
-		if p.reading != nil {
-			p.release(p.reading)
-			p.reading = nil
-		}
+		p.leave()
 		next, ok := <-p.toRead
 		if !ok {
+			if p.behind {
+				p.closeHash()
+			}
 			return 0, p.end
 		}
 		p.reading, p.rest = next, next.data
@@ -191,16 +284,33 @@ func (p *hashPipe) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// leave lets go of the block that was read.
+func (p *hashPipe) leave() {
+	b := p.reading
+	p.reading = nil
+	switch {
+	case b == nil:
+	case p.behind:
+		p.passRest(b)
+	default:
+		p.release(b)
+	}
+}
+
 // closeRead makes the writer fail with err from now on. What the reader has not
-// read goes lost.
+// read goes lost. It is for the goroutine that reads.
 func (p *hashPipe) closeRead(err error) {
 	p.stopped.Do(func() {
 		p.cause = err
 		close(p.stop)
 	})
+	if p.behind {
+		p.closeHash()
+	}
 }
 
-// digest waits until everything that was written before closeWrite is digested.
+// digest waits until everything that is to be digested is: what was written before
+// closeWrite, or what was read before the end or closeRead.
 func (p *hashPipe) digest() digest.Digest {
 	<-p.hashed
 	return sha256Digest(p.sum)

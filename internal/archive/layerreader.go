@@ -16,9 +16,9 @@ var errReaderClosed = errors.New("layer reader is closed")
 // LayerReader reads the entries of a compressed layer one after the other, as
 // archive/tar does, but trusts nothing: see Next.
 //
-// The blob is read and decompressed in one goroutine and the diff ID computed in
-// another, a few blocks ahead of the caller; Close ends both. After an error every
-// further call returns the same error.
+// The blob is read and decompressed in one goroutine, a few blocks ahead of the caller;
+// the diff ID and the digests of files are computed in another, behind it. Close ends
+// both. After an error every further call returns the same error.
 type LayerReader struct {
 	dec   *decompressor
 	pipe  *hashPipe     // nil before the first call of Next
@@ -27,7 +27,8 @@ type LayerReader struct {
 	scan  *tarScanner
 	check entryCheck
 	file  string // path of the current entry if it has content
-	exact bool   // the layer declares its uncompressed size
+	sum   contentSum
+	exact bool // the layer declares its uncompressed size
 	err   error
 }
 
@@ -56,7 +57,8 @@ func NewLayerReader(ctx context.Context, r io.Reader, desc ocispec.Descriptor, l
 // start lets the goroutines run. They wait for the first call of Next, so that who
 // never asks has nothing to end.
 func (l *LayerReader) start() {
-	l.pipe, l.done = newHashPipe(true), make(chan struct{})
+	l.pipe, l.done = newHashPipe(digestRead), make(chan struct{})
+	l.sum.pipe = l.pipe
 	ahead := &boundedReader{r: l.dec, left: l.left}
 	go func() {
 		defer close(l.done)
@@ -100,6 +102,7 @@ func (l *LayerReader) next() (spec.Entry, error) {
 		l.start()
 	}
 	l.file = ""
+	l.sum.end()
 	h, err := l.scan.next()
 	if err == io.EOF {
 		return spec.Entry{}, l.finish()
@@ -110,6 +113,7 @@ func (l *LayerReader) next() (spec.Entry, error) {
 	e, err := l.check.entry(h, l.left)
 	if err == nil && e.Type == spec.TypeFile {
 		l.file = e.Path
+		l.sum.begin(e.Size)
 	}
 	return e, err
 }
@@ -145,8 +149,16 @@ func (l *LayerReader) Read(p []byte) (int, error) {
 		l.fail(err)
 		return n, l.err
 	}
+	_, _ = l.sum.Write(p[:n])
+	if l.scan.left == 0 {
+		l.sum.end()
+	}
 	return n, err
 }
+
+// SHA256 is the digest of the file that Next returned last, in lower-case hex. It is
+// known once all of the content was read; before that it is empty or that of a part.
+func (l *LayerReader) SHA256() string { return l.sum.hex() }
 
 // fail remembers the first error, saying where it happened.
 func (l *LayerReader) fail(err error) {

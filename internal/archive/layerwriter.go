@@ -84,7 +84,7 @@ func NewLayerWriter(w io.Writer, c Compression, opts ...LayerOption) (*LayerWrit
 	if err != nil {
 		return nil, fmt.Errorf("start %s layer: %w", c, err)
 	}
-	l.pipe = newHashPipe(true)
+	l.pipe = newHashPipe(digestWritten)
 	go func() {
 		defer close(l.encoded)
 		l.annotations, l.err = encode(l.pipe)
@@ -118,7 +118,7 @@ func (l *LayerWriter) newEncoder(o layerOptions) (encoder, error) {
 }
 
 // fileSums tells the SHA-256 of each file with content, in the order of the tar, from
-// a TarWriter that has to compute them anyway.
+// the TarWriter that has them.
 type fileSums struct {
 	used bool // set before the first byte of the tar
 	sums chan []byte

@@ -3,11 +3,8 @@ package archive
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/nbpack/nbpack/spec"
@@ -93,15 +90,16 @@ func (s *TarSplit) Size() int64 { return s.size }
 // one, done gets its entry with the SHA-256 of what was read; an error of open or
 // done ends the work.
 //
-// The files are read and hashed in the goroutine of the caller, while another one
-// hashes the stream; it has ended when Reassemble returns.
+// The files are read in the goroutine of the caller, while another one computes the
+// digests; it has ended when Reassemble returns.
 func (s *TarSplit) Reassemble(ctx context.Context, open func(spec.Entry) (io.ReadCloser, error), done func(spec.Entry) error) (digest.Digest, error) {
 	w, err := s.open(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer w.close()
-	r := reassembly{ctx: ctx, stream: newHashPipe(false), hash: sha256.New(), open: open, done: done}
+	r := reassembly{ctx: ctx, stream: newHashPipe(digestOnly), open: open, done: done}
+	r.sum.pipe = r.stream
 	err = r.run(w, s.entries)
 	r.stream.closeWrite(err)
 	sum := r.stream.digest()
@@ -114,7 +112,7 @@ func (s *TarSplit) Reassemble(ctx context.Context, open func(spec.Entry) (io.Rea
 type reassembly struct {
 	ctx    context.Context
 	stream *hashPipe
-	hash   hash.Hash // of the current file
+	sum    contentSum
 	open   func(spec.Entry) (io.ReadCloser, error)
 	done   func(spec.Entry) error
 }
@@ -151,13 +149,14 @@ func (r *reassembly) run(w *splitWalk, entries []spec.Entry) error {
 
 // file puts the content of one file into the stream.
 func (r *reassembly) file(e spec.Entry) error {
-	r.hash.Reset()
+	r.sum.begin(e.Size)
 	if e.Size > 0 {
 		if err := r.content(e); err != nil {
 			return err
 		}
 	}
-	e.SHA256 = hex.EncodeToString(r.hash.Sum(nil))
+	r.sum.end()
+	e.SHA256 = r.sum.hex()
 	return r.done(e)
 }
 
@@ -172,7 +171,7 @@ func (r *reassembly) content(e spec.Entry) (err error) {
 		}
 	}()
 	source := &blobReader{ctx: r.ctx, r: f}
-	n, err := r.stream.ReadFrom(io.TeeReader(io.LimitReader(source, e.Size), r.hash))
+	n, err := r.stream.ReadFrom(io.TeeReader(io.LimitReader(source, e.Size), &r.sum))
 	if err != nil {
 		return fmt.Errorf("read %q: %w", e.Path, err)
 	}

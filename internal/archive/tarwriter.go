@@ -2,8 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -32,12 +30,13 @@ type TarWriter struct {
 	tar     *tar.Writer
 	modTime time.Time
 	buf     []byte
+	sum     contentSum
 	sums    chan<- []byte // of files with content, for a LayerWriter; may be nil
 }
 
 // NewTarWriter writes to w, giving every entry the time modTime, cut to seconds. If w
 // is a [LayerWriter], everything that it gets must come from this TarWriter, which
-// tells it the digests of files, so that it need not compute them again.
+// computes the digests of files together with its own.
 func NewTarWriter(w io.Writer, modTime time.Time) *TarWriter {
 	t := &TarWriter{
 		tar:     tar.NewWriter(w),
@@ -45,7 +44,7 @@ func NewTarWriter(w io.Writer, modTime time.Time) *TarWriter {
 		buf:     make([]byte, 128<<10),
 	}
 	if l, ok := w.(*LayerWriter); ok {
-		t.sums = l.fileSums()
+		t.sum.pipe, t.sums = l.pipe, l.fileSums()
 	}
 	return t
 }
@@ -68,22 +67,22 @@ func (t *TarWriter) File(path string, size int64, r io.Reader) (sha256hex string
 	if err := t.header(path, h); err != nil {
 		return "", err
 	}
-	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(writerOnly{t.tar}, sum), readerOnly{io.LimitReader(r, size)}, t.buf)
+	t.sum.begin(size)
+	n, err := io.CopyBuffer(io.MultiWriter(writerOnly{t.tar}, &t.sum), readerOnly{io.LimitReader(r, size)}, t.buf)
+	t.sum.end()
 	if err != nil {
 		return "", fmt.Errorf("archive %q: %w", path, err)
 	}
 	if n < size {
 		return "", fmt.Errorf("archive %q: %d bytes instead of %d: %w", path, n, size, ErrSourceChanged)
 	}
-	digest := sum.Sum(nil)
 	if t.sums != nil && size > 0 {
-		t.sums <- digest
+		t.sums <- t.sum.digest()
 	}
 	if err := expectEOF(r); err != nil {
 		return "", fmt.Errorf("archive %q after %d bytes: %w", path, size, err)
 	}
-	return hex.EncodeToString(digest), nil
+	return t.sum.hex(), nil
 }
 
 // Close writes the end-of-archive marker. It does not close the underlying writer.

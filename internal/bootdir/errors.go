@@ -45,18 +45,6 @@ func (e *OccupiedError) Hint() string {
 	return "move the site's own files away; the tree is removed on a later run"
 }
 
-// ContentError says that a file was written and read back faithfully, but that
-// what was written is not what it was to hold.
-type ContentError struct {
-	Path         string
-	SHA256, Want string // lower-case hex
-}
-
-// Error names the file and both digests.
-func (e *ContentError) Error() string {
-	return fmt.Sprintf("%q was written with sha256 %s instead of %s", e.Path, e.SHA256, e.Want)
-}
-
 // HeldError says that a tree cannot be removed because somebody holds one of its
 // generations: a server from which machines are booting.
 type HeldError struct{ Live, Digest string }

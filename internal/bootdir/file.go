@@ -26,7 +26,6 @@ type File struct {
 	fd    int
 	size  int64
 	done  int64            // bytes taken
-	crc   uint32           // of these
 	large *directio.Writer // what they go through; nil for a small file
 	put   int64            // bytes in the file
 	err   error
@@ -34,6 +33,9 @@ type File struct {
 	loose bool           // it is not read back
 	trail *trail         // reads a large file back meanwhile
 	shown int64          // of put, to the trail
+
+	digested bool   // by the writer
+	crc      uint32 // of the bytes taken, if digested
 }
 
 const (
@@ -61,6 +63,10 @@ func (s *Stage) Create(path string, size int64) (*File, error) {
 	}
 	return f, nil
 }
+
+// Digested says that the writer digests what it writes: the file is only read back to
+// see that it reads as it was written. It is for a file that is still empty.
+func (f *File) Digested() { f.digested = true }
 
 // Write appends to the file; more than the declared size is an error.
 func (f *File) Write(p []byte) (n int, err error) {
@@ -111,7 +117,7 @@ func (f *File) take(p []byte) error {
 		return f.err
 	}
 	f.done += int64(len(p))
-	if !f.loose {
+	if f.digested {
 		f.crc = crc32.Update(f.crc, castagnoli(), p)
 	}
 	return nil
@@ -137,9 +143,9 @@ func (f *File) flush() error {
 
 // Close completes the file: mode and time are set, it is brought to the disk,
 // dropped from the page cache and read back. Content that does not read back
-// with this sha256 (lower-case hex) is an error, and the file is gone: a
-// *[ContentError] if it was written that way. So the writer need not compute the
-// digest, too; a checksum over what it wrote tells whose fault a wrong one is.
+// with this sha256 (lower-case hex) is an error, and the file is gone. So the writer
+// need not compute the digest; where it did (see Digested), that is taken for the content
+// that was written, and what reads back otherwise is the error.
 func (f *File) Close(sha256 string) error {
 	if f.fd < 0 {
 		return os.ErrClosed
@@ -221,14 +227,16 @@ func (f *File) readBack(want string) error {
 	if err := rereadFrom(f.up, f.name, f.fd, p, read); err != nil {
 		return err
 	}
-	got := p.sha256()
-	switch {
-	case got == want:
+	if f.digested {
+		if p.crc != f.crc {
+			return fmt.Errorf("%q reads back otherwise than it was written", f.up.join(f.name))
+		}
 		return nil
-	case p.crc == f.crc:
-		return &ContentError{Path: f.path, SHA256: got, Want: want}
 	}
-	return wrongReadBack(f.up.join(f.name), got, want)
+	if got := p.sha256(); got != want {
+		return wrongReadBack(f.up.join(f.name), got, want)
+	}
+	return nil
 }
 
 func wrongReadBack(path, got, want string) error {
@@ -238,7 +246,7 @@ func wrongReadBack(path, got, want string) error {
 // verifyBack reads a synced file again, from the disk where the kernel lets us,
 // and compares.
 func verifyBack(up *dirFD, name string, written int, want string) error {
-	p := newReread()
+	p := newReread(false)
 	if err := rereadFrom(up, name, written, p, 0); err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (f *File) follow() *trail {
 		return nil
 	}
 	// One stretch may wait: the writer is two ahead at most.
-	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), loose: f.loose, read: newReread()}
+	t := &trail{fd: fd, ends: make(chan int64, 1), ended: make(chan struct{}), loose: f.loose, read: newReread(f.digested)}
 	go t.run()
 	return t
 }
@@ -110,7 +110,7 @@ func (f *File) wrote() {
 func (f *File) overtake() (p *reread, read int64) {
 	t := f.trail
 	if t == nil {
-		return newReread(), 0
+		return newReread(f.digested), 0
 	}
 	f.trail = nil
 	close(t.ends)
