@@ -12,9 +12,9 @@ import (
 const sectionFrom = pipeBlockSize
 
 // contentSum digests the contents of files, one after the other, that pass through a
-// hashPipe on their way into a tar stream or out of it.
+// pipe on their way into a tar stream or out of it.
 type contentSum struct {
-	pipe  *hashPipe // nil: there is no stream
+	pipe  *pipe     // nil: there is no stream
 	small hash.Hash // made for the first small file
 	large bool      // the file is a section of the stream
 	open  bool      // that has not ended

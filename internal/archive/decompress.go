@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,10 +16,6 @@ import (
 // window of the layer before may still wait for the garbage collector, so twice
 // 64 MiB would already be more than the 128 MiB that a process may take.
 const maxWindow = 32 << 20
-
-// readAhead is how many bytes of a blob are asked for at once. A zstd decoder asks for
-// each header and each block, and every reader behind it would be called for a few bytes.
-const readAhead = 128 << 10
 
 // blobReader is the compressed stream. It keeps the first error of the source,
 // so that a broken connection is not reported as bad content, and notices when
@@ -76,7 +71,7 @@ func (d *decompressor) open() error {
 		d.r = z
 		return noEOF(err)
 	case spec.CodecZstd:
-		z, err := newZstdDecoder(bufio.NewReaderSize(d.blob, readAhead))
+		z, err := newZstdDecoder(d.blob)
 		if err != nil {
 			return err
 		}

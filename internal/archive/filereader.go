@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,6 +26,10 @@ type FileReader struct {
 	err    error
 }
 
+// readAhead is how many bytes of a blob are asked for at once. A zstd decoder asks for
+// each header and each block, and every reader behind it would be called for a few bytes.
+const readAhead = 128 << 10
+
 // NewFileReader reads the blob r, which desc describes, with the codec that its
 // media type means to the caller. The annotations [spec.AnnotationSrcSize] and
 // [spec.AnnotationSrcDigest] of desc are promises about the file, proved where
@@ -48,7 +53,7 @@ func NewFileReader(ctx context.Context, r io.Reader, codec spec.Codec, desc ocis
 			}
 		}
 	}
-	f := &FileReader{dec: &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}, want: promise.Digest, exact: exact}
+	f := &FileReader{dec: &decompressor{blob: &blobReader{ctx: ctx, r: bufio.NewReaderSize(r, readAhead)}, codec: codec}, want: promise.Digest, exact: exact}
 	f.stream = &boundedReader{r: f.dec, left: bound}
 	f.sum = sha256.New()
 	if f.proof = f.sum; f.want != "" && f.want.Algorithm() != digest.SHA256 {

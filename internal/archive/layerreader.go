@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
@@ -16,14 +17,16 @@ var errReaderClosed = errors.New("layer reader is closed")
 // LayerReader reads the entries of a compressed layer one after the other, as
 // archive/tar does, but trusts nothing: see Next.
 //
-// The blob is read and decompressed in one goroutine, a few blocks ahead of the caller;
-// the diff ID and the digests of files are computed in another, behind it. Close ends
-// both. After an error every further call returns the same error.
+// The blob is read in one goroutine and decompressed in another, a few blocks ahead of
+// the caller; the diff ID and the digests of files are computed in a third, behind it.
+// Close ends them all. After an error every further call returns the same error.
 type LayerReader struct {
+	blob  io.Reader
+	ahead *pipe // the blob; nil before the first call of Next
 	dec   *decompressor
-	pipe  *hashPipe     // nil before the first call of Next
-	done  chan struct{} // closed when the decompressor has ended
-	left  int64         // of the bound, behind what the caller has read
+	pipe  *pipe          // the uncompressed stream, as long as ahead
+	ended sync.WaitGroup // what fills the pipes
+	left  int64          // of the bound, behind what the caller has read
 	scan  *tarScanner
 	check entryCheck
 	file  string // path of the current entry if it has content
@@ -48,8 +51,8 @@ func NewLayerReader(ctx context.Context, r io.Reader, desc ocispec.Descriptor, l
 	if err != nil {
 		return nil, fmt.Errorf("layer %d: %w", layer, err)
 	}
-	dec := &decompressor{blob: &blobReader{ctx: ctx, r: r}, codec: codec}
-	l := &LayerReader{dec: dec, left: bound, exact: declared, check: entryCheck{layer: layer}}
+	dec := &decompressor{blob: &blobReader{ctx: ctx}, codec: codec}
+	l := &LayerReader{blob: r, dec: dec, left: bound, exact: declared, check: entryCheck{layer: layer}}
 	l.scan = &tarScanner{r: readerFunc(l.readStream)}
 	return l, nil
 }
@@ -57,14 +60,12 @@ func NewLayerReader(ctx context.Context, r io.Reader, desc ocispec.Descriptor, l
 // start lets the goroutines run. They wait for the first call of Next, so that who
 // never asks has nothing to end.
 func (l *LayerReader) start() {
-	l.pipe, l.done = newHashPipe(digestRead), make(chan struct{})
+	l.ahead, l.pipe = newPipe(undigested), newPipe(digestRead)
 	l.sum.pipe = l.pipe
-	ahead := &boundedReader{r: l.dec, left: l.left}
-	go func() {
-		defer close(l.done)
-		_, err := l.pipe.ReadFrom(ahead)
-		l.pipe.closeWrite(err)
-	}()
+	l.dec.blob.r = l.ahead
+	stream := &boundedReader{r: l.dec, left: l.left}
+	l.ended.Go(func() { l.ahead.fill(l.blob) })
+	l.ended.Go(func() { l.pipe.fill(stream) })
 }
 
 // readStream reads the uncompressed stream and counts it.
@@ -124,7 +125,6 @@ func (l *LayerReader) finish() error {
 	if err := l.scan.drain(io.Discard); err != nil {
 		return err
 	}
-	<-l.done
 	if l.exact && l.left > 0 {
 		return spec.Refuse(spec.RuleLayerSize, "", "the layer is %d bytes shorter than it declares", l.left)
 	}
@@ -189,8 +189,9 @@ func (l *LayerReader) Close() error {
 		l.err = errReaderClosed
 	}
 	if l.pipe != nil {
+		l.ahead.closeRead(errReaderClosed)
 		l.pipe.closeRead(errReaderClosed)
-		<-l.done
+		l.ended.Wait()
 		l.pipe.digest()
 	}
 	l.dec.Close()

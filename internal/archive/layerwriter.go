@@ -33,7 +33,7 @@ var (
 // has some more. Exactly one of Close and Abort must be called, and ends them all.
 type LayerWriter struct {
 	compression Compression
-	pipe        *hashPipe
+	pipe        *pipe
 	size        int64
 	blob        *digestWriter
 	closed      bool
@@ -84,7 +84,7 @@ func NewLayerWriter(w io.Writer, c Compression, opts ...LayerOption) (*LayerWrit
 	if err != nil {
 		return nil, fmt.Errorf("start %s layer: %w", c, err)
 	}
-	l.pipe = newHashPipe(digestWritten)
+	l.pipe = newPipe(digestWritten)
 	go func() {
 		defer close(l.encoded)
 		l.annotations, l.err = encode(l.pipe)

@@ -98,7 +98,7 @@ func (s *TarSplit) Reassemble(ctx context.Context, open func(spec.Entry) (io.Rea
 		return "", err
 	}
 	defer w.close()
-	r := reassembly{ctx: ctx, stream: newHashPipe(digestOnly), open: open, done: done}
+	r := reassembly{ctx: ctx, stream: newPipe(digestOnly), open: open, done: done}
 	r.sum.pipe = r.stream
 	err = r.run(w, s.entries)
 	r.stream.closeWrite(err)
@@ -111,7 +111,7 @@ func (s *TarSplit) Reassemble(ctx context.Context, open func(spec.Entry) (io.Rea
 
 type reassembly struct {
 	ctx    context.Context
-	stream *hashPipe
+	stream *pipe
 	sum    contentSum
 	open   func(spec.Entry) (io.ReadCloser, error)
 	done   func(spec.Entry) error

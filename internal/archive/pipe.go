@@ -16,15 +16,15 @@ const (
 	pipeBlocks    = 4
 )
 
-// hashPipe is a pipe that digests what passes, in a goroutine of its own: one side
-// fills blocks, the other reads them. A hash cannot be computed in parts, so this is how
-// a second core helps.
+// pipe carries a stream between two goroutines, so that they work on two cores: one side
+// fills blocks, the other reads them. It can digest what passes in a goroutine of its
+// own, since a hash cannot be computed in parts.
 //
 // One goroutine writes and ends with closeWrite; another one may read. Without a
 // reader the pipe only digests. One of them, whoever knows the tar, may mark sections
 // of the stream, whose digests then come with that of the stream: the writer, if what
 // was written is digested at once, and the reader, if what was read is.
-type hashPipe struct {
+type pipe struct {
 	toRead  chan *pipeBlock // as long as there are blocks: sending never waits; nil without a reader
 	free    chan *pipeBlock // the same
 	made    int
@@ -38,12 +38,12 @@ type hashPipe struct {
 	stopped sync.Once
 	cause   error // why; set before stop is closed
 
-	behind   bool // the reader passes on what is to be digested, not the writer
-	passed   int  // of the current block, to the hash
-	toHash   chan pipePiece
-	unhashed sync.Once     // toHash is closed
-	sections chan []byte   // digests
-	hashed   chan struct{} // closed when sum is complete
+	behind   bool           // the reader passes on what is to be digested, not the writer
+	passed   int            // of the current block, to the hash
+	toHash   chan pipePiece // nil: nothing is digested
+	unhashed sync.Once      // toHash is closed
+	sections chan []byte    // digests
+	hashed   chan struct{}  // closed when sum is complete
 	sum      []byte
 }
 
@@ -68,32 +68,37 @@ const (
 	sectionEnds
 )
 
-// Who digests, and marks sections.
+// What is digested, and who marks sections.
 type pipeOrder int
 
 const (
-	digestOnly    pipeOrder = iota // nobody reads
-	digestWritten                  // while the reader has it, too
-	digestRead                     // when the reader is through with it
+	undigested    pipeOrder = iota // nothing, nobody
+	digestOnly                     // what is written; nobody reads
+	digestWritten                  // what is written, while the reader has it, too
+	digestRead                     // what is read, when the reader is through with it
 )
 
-func newHashPipe(order pipeOrder) *hashPipe {
-	p := &hashPipe{
+func newPipe(order pipeOrder) *pipe {
+	p := &pipe{
 		free:     make(chan *pipeBlock, pipeBlocks),
 		stop:     make(chan struct{}),
 		behind:   order == digestRead,
-		toHash:   make(chan pipePiece, pipeBlocks),
 		sections: make(chan []byte, 1),
 		hashed:   make(chan struct{}),
 	}
 	if order != digestOnly {
 		p.toRead = make(chan *pipeBlock, pipeBlocks)
 	}
+	if order == undigested {
+		close(p.hashed)
+		return p
+	}
+	p.toHash = make(chan pipePiece, pipeBlocks)
 	go p.hash()
 	return p
 }
 
-func (p *hashPipe) hash() {
+func (p *pipe) hash() {
 	defer close(p.hashed)
 	hash := twinsum.New()
 	for piece := range p.toHash {
@@ -109,7 +114,7 @@ func (p *hashPipe) hash() {
 	p.sum = hash.Sum()
 }
 
-func (p *hashPipe) release(b *pipeBlock) {
+func (p *pipe) release(b *pipeBlock) {
 	if b != nil && b.holders.Add(-1) == 0 {
 		p.free <- b
 	}
@@ -117,16 +122,16 @@ func (p *hashPipe) release(b *pipeBlock) {
 
 // beginSection starts a section with the next byte that its caller writes or reads. The one
 // before must have ended.
-func (p *hashPipe) beginSection() { p.mark(sectionBegins) }
+func (p *pipe) beginSection() { p.mark(sectionBegins) }
 
 // endSection ends a section behind the last byte that its caller wrote or read, waits
 // until all of it is digested, and gives its SHA-256.
-func (p *hashPipe) endSection() []byte {
+func (p *pipe) endSection() []byte {
 	p.mark(sectionEnds)
 	return <-p.sections
 }
 
-func (p *hashPipe) mark(m pipeMark) {
+func (p *pipe) mark(m pipeMark) {
 	switch {
 	case !p.behind && p.filling != nil:
 		p.pass(p.filling, len(p.filling.data), m)
@@ -138,14 +143,17 @@ func (p *hashPipe) mark(m pipeMark) {
 }
 
 // pass gives a block up to a place in it to the hash.
-func (p *hashPipe) pass(b *pipeBlock, upTo int, m pipeMark) {
+func (p *pipe) pass(b *pipeBlock, upTo int, m pipeMark) {
+	if p.toHash == nil {
+		return
+	}
 	b.holders.Add(1)
 	p.toHash <- pipePiece{b, b.data[p.passed:upTo], m}
 	p.passed = upTo
 }
 
 // passRest gives the hash what it lacks of a block, and lets go of that.
-func (p *hashPipe) passRest(b *pipeBlock) {
+func (p *pipe) passRest(b *pipeBlock) {
 	p.pass(b, len(b.data), noMark)
 	p.passed = 0
 	p.release(b)
@@ -153,7 +161,7 @@ func (p *hashPipe) passRest(b *pipeBlock) {
 
 // space gives the free part of the block that is being filled, waiting for a block
 // if there is none.
-func (p *hashPipe) space() ([]byte, error) {
+func (p *pipe) space() ([]byte, error) {
 	select {
 	case <-p.stop:
 		return nil, p.cause
@@ -169,7 +177,7 @@ func (p *hashPipe) space() ([]byte, error) {
 	return p.filling.data[len(p.filling.data):pipeBlockSize], nil
 }
 
-func (p *hashPipe) nextBlock() error {
+func (p *pipe) nextBlock() error {
 	select {
 	case p.filling = <-p.free:
 		return nil
@@ -189,14 +197,14 @@ func (p *hashPipe) nextBlock() error {
 }
 
 // filled says that the first n bytes of space were written.
-func (p *hashPipe) filled(n int) {
+func (p *pipe) filled(n int) {
 	p.filling.data = p.filling.data[:len(p.filling.data)+n]
 	if len(p.filling.data) == pipeBlockSize {
 		p.flush()
 	}
 }
 
-func (p *hashPipe) flush() {
+func (p *pipe) flush() {
 	b := p.filling
 	p.filling = nil
 	if b == nil {
@@ -214,7 +222,7 @@ func (p *hashPipe) flush() {
 }
 
 // Write fills blocks; it fails with the reason of closeRead once that was called.
-func (p *hashPipe) Write(b []byte) (int, error) {
+func (p *pipe) Write(b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
 		space, err := p.space()
@@ -229,7 +237,7 @@ func (p *hashPipe) Write(b []byte) (int, error) {
 }
 
 // ReadFrom fills blocks from r up to its end.
-func (p *hashPipe) ReadFrom(r io.Reader) (int64, error) {
+func (p *pipe) ReadFrom(r io.Reader) (int64, error) {
 	var done int64
 	for {
 		space, err := p.space()
@@ -248,9 +256,15 @@ func (p *hashPipe) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
+// fill carries all of r, and its error.
+func (p *pipe) fill(r io.Reader) {
+	_, err := p.ReadFrom(r)
+	p.closeWrite(err)
+}
+
 // closeWrite ends the stream; the reader gets err after everything that was
 // written, io.EOF for nil. It must be called exactly once.
-func (p *hashPipe) closeWrite(err error) {
+func (p *pipe) closeWrite(err error) {
 	p.flush()
 	if err == nil {
 		err = io.EOF
@@ -264,10 +278,14 @@ func (p *hashPipe) closeWrite(err error) {
 	}
 }
 
-func (p *hashPipe) closeHash() { p.unhashed.Do(func() { close(p.toHash) }) }
+func (p *pipe) closeHash() {
+	if p.toHash != nil {
+		p.unhashed.Do(func() { close(p.toHash) })
+	}
+}
 
 // Read gives what was written, to one goroutine.
-func (p *hashPipe) Read(b []byte) (int, error) {
+func (p *pipe) Read(b []byte) (int, error) {
 	for len(p.rest) == 0 {
 		p.leave()
 		next, ok := <-p.toRead
@@ -285,7 +303,7 @@ func (p *hashPipe) Read(b []byte) (int, error) {
 }
 
 // leave lets go of the block that was read.
-func (p *hashPipe) leave() {
+func (p *pipe) leave() {
 	b := p.reading
 	p.reading = nil
 	switch {
@@ -299,7 +317,7 @@ func (p *hashPipe) leave() {
 
 // closeRead makes the writer fail with err from now on. What the reader has not
 // read goes lost. It is for the goroutine that reads.
-func (p *hashPipe) closeRead(err error) {
+func (p *pipe) closeRead(err error) {
 	p.stopped.Do(func() {
 		p.cause = err
 		close(p.stop)
@@ -311,7 +329,7 @@ func (p *hashPipe) closeRead(err error) {
 
 // digest waits until everything that is to be digested is: what was written before
 // closeWrite, or what was read before the end or closeRead.
-func (p *hashPipe) digest() digest.Digest {
+func (p *pipe) digest() digest.Digest {
 	<-p.hashed
 	return sha256Digest(p.sum)
 }
