@@ -3,9 +3,9 @@
 package bootdir
 
 import (
-	"io"
-
 	"golang.org/x/sys/unix"
+
+	"github.com/nbpack/nbpack/internal/directio"
 )
 
 // trailStretch is how many bytes of a file are brought to the disk and read back
@@ -13,9 +13,8 @@ import (
 const trailStretch = 16 << 20
 
 // trail reads a large file back while it is being written, one stretch behind: so
-// neither the writing nor the reading has to wait for the other at the end. It reads by
-// way of the page cache, which reads ahead, and drops each stretch again. Behind a loose
-// file, which its proof will read, it only does what the writer cannot where the file
+// neither the writing nor the reading has to wait for the other at the end. It reads past
+// the page cache where it can, and drops each stretch from it. Behind a loose file, which its proof will read, it only does what the writer cannot where the file
 // system has no direct writes: it brings the stretches to the disk and drops them.
 //
 // It has a descriptor of its own, so that an error of the disk which it sees is seen
@@ -50,7 +49,7 @@ func (f *File) follow() *trail {
 func (t *trail) run() {
 	defer close(t.ended)
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
-	buf := make([]byte, copyBuffer)
+	disk := directio.NewReader(t.fd, t.pread)
 	broken := false
 	for end := range t.ends {
 		if broken {
@@ -60,7 +59,7 @@ func (t *trail) run() {
 		err := retry(func() error { return unix.SyncFileRange(t.fd, from, end-from, all) })
 		if err == nil {
 			_ = unix.Fadvise(t.fd, from, end-from, unix.FADV_DONTNEED)
-			err = t.take(end, buf)
+			err = t.take(end, disk)
 		}
 		if err != nil {
 			broken = true
@@ -70,25 +69,20 @@ func (t *trail) run() {
 }
 
 // take reads a stretch that is on the disk.
-func (t *trail) take(end int64, buf []byte) error {
+func (t *trail) take(end int64, disk *directio.Reader) error {
 	if t.loose {
 		t.done = end
 		return nil
 	}
-	for t.done < end {
-		p := buf[:min(int64(len(buf)), end-t.done)]
-		n := 0
-		err := retry(func() (err error) { n, err = unix.Pread(t.fd, p, t.done); return err })
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return io.ErrUnexpectedEOF
-		}
-		_, _ = t.read.Write(p[:n])
-		t.done += int64(n)
-	}
-	return nil
+	return disk.Each(t.done, end, func(p []byte) {
+		_, _ = t.read.Write(p)
+		t.done += int64(len(p))
+	})
+}
+
+func (t *trail) pread(p []byte, at int64) (n int, err error) {
+	err = retry(func() error { n, err = unix.Pread(t.fd, p, at); return err })
+	return n, err
 }
 
 // wrote tells the trail how far the file is written.

@@ -1,4 +1,4 @@
-// Package directio writes large files past the page cache (O_DIRECT, see open(2)). A
+// Package directio writes and reads large files past the page cache (O_DIRECT, see open(2)). A
 // boot image is written once; going through the cache would copy each byte once more and
 // take as much memory as the file has bytes, and getting memory that is new costs more
 // processor time than digesting what it holds.
@@ -10,7 +10,7 @@ package directio
 import "unsafe"
 
 const (
-	// align is what memory, offsets and lengths of direct writes are
+	// align is what memory, offsets and lengths of direct writes and reads are
 	// multiples of, in bytes: no file system in use asks for more.
 	align = 4 << 10
 	// BlockSize is how many bytes are written at once. Smaller ones leave
