@@ -24,6 +24,7 @@ func Main(app App) {
 		os.Exit(ExitDone)
 	}
 	delayCollector()
+	spareProcessors()
 	os.Exit(runWithSignals(app))
 }
 

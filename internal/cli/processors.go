@@ -1,0 +1,20 @@
+package cli
+
+import (
+	"os"
+	"runtime"
+)
+
+// diskThreads is how many threads wait for the disk at once: one writes a file past the
+// page cache, another reads back what was written.
+const diskThreads = 2
+
+// spareProcessors lets goroutines run in place of those that wait for the disk. To the
+// runtime a thread in a system call takes part in the work until it has been away for
+// some time; with two cores, two that wait for a fast disk over and over leave none for
+// what is to be digested meanwhile.
+func spareProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" { // not the user's own setting
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + diskThreads)
+	}
+}
