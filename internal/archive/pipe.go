@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/nbpack/nbpack/internal/twinsum"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -38,13 +37,8 @@ type pipe struct {
 	stopped sync.Once
 	cause   error // why; set before stop is closed
 
-	behind   bool           // the reader passes on what is to be digested, not the writer
-	passed   int            // of the current block, to the hash
-	toHash   chan pipePiece // nil: nothing is digested
-	unhashed sync.Once      // toHash is closed
-	sections chan []byte    // digests
-	hashed   chan struct{}  // closed when sum is complete
-	sum      []byte
+	sum    *pipeSum // nil: nothing is digested
+	behind bool     // the reader passes on what is to be digested, not the writer
 }
 
 // pipeBlock goes back to be filled when nobody holds it any more.
@@ -52,21 +46,6 @@ type pipeBlock struct {
 	data    []byte
 	holders atomic.Int32
 }
-
-// pipePiece is a part of a block for the hash, and what follows it.
-type pipePiece struct {
-	block *pipeBlock // nil for no bytes
-	data  []byte
-	mark  pipeMark
-}
-
-type pipeMark int
-
-const (
-	noMark pipeMark = iota
-	sectionBegins
-	sectionEnds
-)
 
 // What is digested, and who marks sections.
 type pipeOrder int
@@ -80,42 +59,21 @@ const (
 
 func newPipe(order pipeOrder) *pipe {
 	p := &pipe{
-		free:     make(chan *pipeBlock, pipeBlocks),
-		stop:     make(chan struct{}),
-		behind:   order == digestRead,
-		sections: make(chan []byte, 1),
-		hashed:   make(chan struct{}),
+		free:   make(chan *pipeBlock, pipeBlocks),
+		stop:   make(chan struct{}),
+		behind: order == digestRead,
 	}
 	if order != digestOnly {
 		p.toRead = make(chan *pipeBlock, pipeBlocks)
 	}
-	if order == undigested {
-		close(p.hashed)
-		return p
+	if order != undigested {
+		p.sum = newPipeSum(p.release)
 	}
-	p.toHash = make(chan pipePiece, pipeBlocks)
-	go p.hash()
 	return p
 }
 
-func (p *pipe) hash() {
-	defer close(p.hashed)
-	hash := twinsum.New()
-	for piece := range p.toHash {
-		_, _ = hash.Write(piece.data)
-		p.release(piece.block)
-		switch piece.mark {
-		case sectionBegins:
-			hash.Begin()
-		case sectionEnds:
-			p.sections <- hash.End()
-		}
-	}
-	p.sum = hash.Sum()
-}
-
 func (p *pipe) release(b *pipeBlock) {
-	if b != nil && b.holders.Add(-1) == 0 {
+	if b.holders.Add(-1) == 0 {
 		p.free <- b
 	}
 }
@@ -128,35 +86,18 @@ func (p *pipe) beginSection() { p.mark(sectionBegins) }
 // until all of it is digested, and gives its SHA-256.
 func (p *pipe) endSection() []byte {
 	p.mark(sectionEnds)
-	return <-p.sections
+	return <-p.sum.sections
 }
 
 func (p *pipe) mark(m pipeMark) {
 	switch {
 	case !p.behind && p.filling != nil:
-		p.pass(p.filling, len(p.filling.data), m)
+		p.sum.pass(p.filling, len(p.filling.data), m)
 	case p.behind && p.reading != nil:
-		p.pass(p.reading, len(p.reading.data)-len(p.rest), m)
+		p.sum.pass(p.reading, len(p.reading.data)-len(p.rest), m)
 	default:
-		p.toHash <- pipePiece{mark: m}
+		p.sum.pass(nil, 0, m)
 	}
-}
-
-// pass gives a block up to a place in it to the hash.
-func (p *pipe) pass(b *pipeBlock, upTo int, m pipeMark) {
-	if p.toHash == nil {
-		return
-	}
-	b.holders.Add(1)
-	p.toHash <- pipePiece{b, b.data[p.passed:upTo], m}
-	p.passed = upTo
-}
-
-// passRest gives the hash what it lacks of a block, and lets go of that.
-func (p *pipe) passRest(b *pipeBlock) {
-	p.pass(b, len(b.data), noMark)
-	p.passed = 0
-	p.release(b)
 }
 
 // space gives the free part of the block that is being filled, waiting for a block
@@ -210,15 +151,14 @@ func (p *pipe) flush() {
 	if b == nil {
 		return
 	}
-	if p.behind {
-		p.toRead <- b
-		return
-	}
 	if p.toRead != nil {
 		b.holders.Add(1)
 		p.toRead <- b
 	}
-	p.passRest(b)
+	if p.sum != nil && !p.behind {
+		p.sum.passRest(b)
+	}
+	p.release(b)
 }
 
 // Write fills blocks; it fails with the reason of closeRead once that was called.
@@ -273,14 +213,8 @@ func (p *pipe) closeWrite(err error) {
 	if p.toRead != nil {
 		close(p.toRead)
 	}
-	if !p.behind {
-		p.closeHash()
-	}
-}
-
-func (p *pipe) closeHash() {
-	if p.toHash != nil {
-		p.unhashed.Do(func() { close(p.toHash) })
+	if p.sum != nil && !p.behind {
+		p.sum.close()
 	}
 }
 
@@ -291,7 +225,7 @@ func (p *pipe) Read(b []byte) (int, error) {
 		next, ok := <-p.toRead
 		if !ok {
 			if p.behind {
-				p.closeHash()
+				p.sum.close()
 			}
 			return 0, p.end
 		}
@@ -306,13 +240,13 @@ func (p *pipe) Read(b []byte) (int, error) {
 func (p *pipe) leave() {
 	b := p.reading
 	p.reading = nil
-	switch {
-	case b == nil:
-	case p.behind:
-		p.passRest(b)
-	default:
-		p.release(b)
+	if b == nil {
+		return
 	}
+	if p.behind {
+		p.sum.passRest(b)
+	}
+	p.release(b)
 }
 
 // closeRead makes the writer fail with err from now on. What the reader has not
@@ -323,13 +257,13 @@ func (p *pipe) closeRead(err error) {
 		close(p.stop)
 	})
 	if p.behind {
-		p.closeHash()
+		p.sum.close()
 	}
 }
 
 // digest waits until everything that is to be digested is: what was written before
 // closeWrite, or what was read before the end or closeRead.
 func (p *pipe) digest() digest.Digest {
-	<-p.hashed
-	return sha256Digest(p.sum)
+	<-p.sum.done
+	return sha256Digest(p.sum.whole)
 }
