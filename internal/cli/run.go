@@ -24,7 +24,6 @@ func Main(app App) {
 		os.Exit(ExitDone)
 	}
 	delayCollector()
-	spareProcessors()
 	os.Exit(runWithSignals(app))
 }
 

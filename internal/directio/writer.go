@@ -89,6 +89,7 @@ func (w *Writer) filled(n int) error {
 }
 
 func (w *Writer) start() {
+	spareProcessors()
 	w.full, w.spare, w.ended = make(chan []byte, blocks), make(chan []byte, blocks), make(chan struct{})
 	go func() {
 		defer close(w.ended)

@@ -1,20 +1,20 @@
-package cli
+package directio
 
 import (
 	"runtime"
 	"testing"
 )
 
-func TestSpareProcessors(t *testing.T) {
+func TestAddProcessors(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	t.Setenv("GOMAXPROCS", "1")
-	spareProcessors()
+	addProcessors()
 	if got := runtime.GOMAXPROCS(0); got != before {
 		t.Errorf("with the user's own setting %d became %d", before, got)
 	}
 	t.Setenv("GOMAXPROCS", "")
-	spareProcessors()
+	addProcessors()
 	if got := runtime.GOMAXPROCS(0); got != before+diskThreads {
 		t.Errorf("%d became %d", before, got)
 	}
