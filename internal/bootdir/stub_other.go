@@ -185,8 +185,14 @@ func (s *Stage) HasLeftovers() bool { return false }
 // File cannot be made on this system.
 type File struct{}
 
+// Digested does nothing.
+func (f *File) Digested() {}
+
 // Write refuses on this system.
 func (f *File) Write([]byte) (int, error) { return 0, errPlatform }
+
+// ReadFrom refuses on this system.
+func (f *File) ReadFrom(io.Reader) (int64, error) { return 0, errPlatform }
 
 // Close refuses on this system.
 func (f *File) Close(string) error { return errPlatform }
