@@ -57,7 +57,8 @@ type frameStep struct {
 
 // newFrameWriter makes frames of at most about size bytes each.
 func newFrameWriter(size int, emit func(frameStep) error) (*frameWriter, error) {
-	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
+	// More processors than cores are for threads that wait for the disk.
+	workers := min(runtime.GOMAXPROCS(0), runtime.NumCPU(), maxWorkers)
 	strong, err := newZstdEncoder(nil, zstd.SpeedBetterCompression, size, workers)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func text(n int) []byte {
 	words := strings.Fields("shim grub vmlinuz initrd kernel module squashfs efi boot linux amd64 console=ttyS0 root=live quiet")
 	var b bytes.Buffer
 	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "%s %x ", words[(i*i+i/7)%len(words)], i*2654435761)
+		fmt.Fprintf(&b, "%s %x ", words[(i*i+i/7)%len(words)], int64(i)*2654435761)
 	}
 	return b.Bytes()[:n]
 }

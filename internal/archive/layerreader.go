@@ -157,7 +157,8 @@ func (l *LayerReader) Read(p []byte) (int, error) {
 }
 
 // SHA256 is the digest of the file that Next returned last, in lower-case hex. It is
-// known once all of the content was read; before that it is empty or that of a part.
+// known once all of the content was read; before that it is empty or that of a part, and
+// for entries of other types it means nothing.
 func (l *LayerReader) SHA256() string { return l.sum.hex() }
 
 // fail remembers the first error, saying where it happened.

@@ -250,7 +250,7 @@ func (p *pipe) leave() {
 }
 
 // closeRead makes the writer fail with err from now on. What the reader has not
-// read goes lost. It is for the goroutine that reads.
+// read goes lost. Where what is read is digested, it is for the goroutine that reads.
 func (p *pipe) closeRead(err error) {
 	p.stopped.Do(func() {
 		p.cause = err

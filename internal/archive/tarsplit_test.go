@@ -29,7 +29,7 @@ func splitLines(items ...any) string {
 		switch v := item.(type) {
 		case []byte:
 			fmt.Fprintf(&b, `{"type":2,"payload":%q,"position":%d}`+"\n", base64.StdEncoding.EncodeToString(v), i)
-		case int:
+		case int, int64:
 			fmt.Fprintf(&b, `{"type":1,"name":"x","size":%d,"payload":"AAAAAAAAAAA=","position":%d}`+"\n", v, i)
 		case string:
 			b.WriteString(v)
@@ -91,7 +91,7 @@ func TestDecodeTarSplitRefuses(t *testing.T) {
 		"device":                         splitLines(rawTar(member{name: "n", flag: '3'})),
 		"name leads outside":             splitLines(rawTar(member{name: "../n", flag: '0'})),
 		"whiteout":                       splitLines(rawTar(member{name: ".wh.n", flag: '0'})),
-		"more than the bound in content": splitLines(rawTar(member{name: "n", flag: '0', size: "77777777777"})[:512], 1<<33-1, end),
+		"more than the bound in content": splitLines(rawTar(member{name: "n", flag: '0', size: "77777777777"})[:512], int64(1<<33-1), end),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := decodeSplit(t, text, desc)

@@ -14,8 +14,9 @@ const trailStretch = 16 << 20
 
 // trail reads a large file back while it is being written, one stretch behind: so
 // neither the writing nor the reading has to wait for the other at the end. It reads past
-// the page cache where it can, and drops each stretch from it. Behind a loose file, which its proof will read, it only does what the writer cannot where the file
-// system has no direct writes: it brings the stretches to the disk and drops them.
+// the page cache where it can, and drops each stretch from it. Behind a loose file, which
+// its proof will read, it only does what the writer cannot where the file system has no
+// direct writes: it brings the stretches to the disk and drops them.
 //
 // It has a descriptor of its own, so that an error of the disk which it sees is seen
 // by the fsync of the writer, too. Whatever goes wrong here only ends the trail: the

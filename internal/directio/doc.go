@@ -13,7 +13,7 @@ const (
 	// align is what memory, offsets and lengths of direct writes and reads are
 	// multiples of, in bytes: no file system in use asks for more.
 	align = 4 << 10
-	// BlockSize is how many bytes are written at once. Smaller ones leave
+	// BlockSize is how many bytes are written or read at once. Smaller ones leave
 	// fast disks idle.
 	BlockSize = 1 << 20
 )

@@ -2,9 +2,9 @@ package directio
 
 import "golang.org/x/sys/unix"
 
-// set has the writes of an open file go past the page cache, or through it again, and
+// set has reading and writing of an open file go past the page cache, or through it again, and
 // tells whether they go past it now. A file system that says yes can still answer a
-// write with EINVAL, which means no.
+// call with EINVAL, which means no.
 func set(fd int, on bool) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {

@@ -146,6 +146,7 @@ DATA flip<>+0(SB)/8, $0x0405060700010203
 DATA flip<>+8(SB)/8, $0x0c0d0e0f08090a0b
 GLOBL flip<>(SB), RODATA|NOPTR, $16
 
+// PADDD wants them at a multiple of 16, where the linker puts what is that large.
 // FIPS 180-4, section 4.2.2: the first 32 bits of the fractional parts of the cube
 // roots of the first 64 primes.
 DATA constants<>+0(SB)/4, $0x428a2f98

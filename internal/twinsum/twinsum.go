@@ -115,7 +115,7 @@ func (d *digest) take(p []byte) (int, error) {
 // shows its state in another form than the one known.
 func (d *digest) load(words *[8]uint32) bool {
 	state, err := d.Hash.(encoding.BinaryAppender).AppendBinary(d.state[:0])
-	if err != nil || len(state) != stateSize || string(state[:4]) != stateName {
+	if err != nil || len(state) != stateSize || &state[0] != &d.state[0] || string(state[:4]) != stateName {
 		return false
 	}
 	for i := range words {
