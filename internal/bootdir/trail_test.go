@@ -54,46 +54,47 @@ func TestTrailReadsBack(t *testing.T) {
 	must(t, f.Close(sum))
 }
 
-// TestTrailSeesOtherBytes: what the disk has is compared, not what was written.
-func TestTrailSeesOtherBytes(t *testing.T) {
-	t.Run("by the sha256", func(t *testing.T) { testOtherBytes(t, false) })
-	t.Run("by a checksum", func(t *testing.T) { testOtherBytes(t, true) })
+// TestSeesOtherBytes: what the disk has is compared, not what was written, be the file
+// read back by a trail or at its end.
+func TestSeesOtherBytes(t *testing.T) {
+	for name, size := range map[string]int{"small": 4096, "big": 2 * trailStretch} {
+		t.Run(name+" by the sha256", func(t *testing.T) { testOtherBytes(t, name, size, false) })
+		t.Run(name+" by a checksum", func(t *testing.T) { testOtherBytes(t, name, size, true) })
+	}
 }
 
-func testOtherBytes(t *testing.T, digested bool) {
+func testOtherBytes(t *testing.T, base string, size int, digested bool) {
 	dir := t.TempDir()
 	d := openTest(t, dir, Options{})
 	s, err := d.Begin(context.Background(), live)
 	must(t, err)
 	defer s.Discard()
-	f, err := s.Create("big", 2*trailStretch)
+	f, err := s.Create(base, int64(size))
 	must(t, err)
 	if digested {
 		f.Digested()
 	}
-	half := make([]byte, trailStretch-1)
-	_, err = f.Write(half)
+	_, err = f.Write(make([]byte, size/2-1))
 	must(t, err)
 	var name string
 	must(t, filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
-		if err == nil && e.Name() == "big" {
+		if err == nil && e.Name() == base {
 			name = p
 		}
 		return err
 	}))
 	other, err := os.OpenFile(name, os.O_WRONLY, 0)
 	must(t, err)
-	_, err = other.WriteAt([]byte{1}, 4711)
+	_, err = other.WriteAt([]byte{1}, 1147)
 	must(t, err)
 	must(t, other.Close())
-	rest := make([]byte, trailStretch+1)
-	_, err = f.Write(rest)
+	_, err = f.Write(make([]byte, size/2+1))
 	must(t, err)
 	must(t, f.flush())
-	if f.trail == nil {
-		t.Fatal("nothing follows a large file")
+	if (f.trail != nil) != (size >= trailStretch) {
+		t.Fatalf("a trail follows a file of %d bytes: %v", size, f.trail != nil)
 	}
-	sum := sha256.Sum256(make([]byte, 2*trailStretch))
+	sum := sha256.Sum256(make([]byte, size))
 	if err := f.Close(hex.EncodeToString(sum[:])); err == nil || !strings.Contains(err.Error(), "reads back") {
 		t.Errorf("a file with another byte on the disk: %v", err)
 	}
