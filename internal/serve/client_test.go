@@ -85,6 +85,8 @@ func (c *tftpClient) get(name string, w io.Writer) error {
 	block, window := 512, 1
 	var have int64 // blocks in order
 	inWindow, acks := 0, 0
+	var previous uint16 // block that came before
+	complained := false // of a gap, since a block was in order
 	ack := func() error {
 		inWindow = 0
 		p := binary.BigEndian.AppendUint16([]byte{0, 4}, uint16(have))
@@ -153,10 +155,15 @@ func (c *tftpClient) get(name string, w io.Writer) error {
 				continue
 			}
 			inWindow++
-			if binary.BigEndian.Uint16(p[2:]) != uint16(have+1) {
-				// Out of order: RFC 7440 wants the last good one acknowledged, once a window.
-				// A block that is there already is acknowledged again.
-				if window == 1 || inWindow >= window {
+			number := binary.BigEndian.Uint16(p[2:])
+			again := int16(number-previous) <= 0
+			previous = number
+			if number != uint16(have+1) {
+				// Out of order: RFC 7440 wants the last good one acknowledged, once a window,
+				// and the window that is sent again is another one: else its end, which is
+				// too much for this client's socket, would be lost each time.
+				if window == 1 || !complained || again {
+					complained = true
 					if err := ack(); err != nil {
 						return err
 					}
@@ -164,6 +171,7 @@ func (c *tftpClient) get(name string, w io.Writer) error {
 				continue
 			}
 			have++
+			complained = false
 			if _, err := w.Write(p[4:]); err != nil {
 				return err
 			}

@@ -100,6 +100,18 @@ func TestTFTPLoss(t *testing.T) {
 	}
 }
 
+// TestTFTPOverrun: the end of each burst is too much for the client's socket.
+func TestTFTPOverrun(t *testing.T) {
+	dir := t.TempDir()
+	body := random(2, 5*1024-1)
+	write(t, dir, "f", body)
+	c := start(t, Options{Dir: dir}).client("127.0.0.1", "blksize", "1024", "windowsize", "64")
+	c.dropData = func(n int) bool { return n%5 >= 3 }
+	if got, err := c.fetch(t, "f"); err != nil || got != body {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+}
+
 // TestTFTPRollover: block numbers go round after 65535.
 func TestTFTPRollover(t *testing.T) {
 	dir := t.TempDir()
