@@ -82,6 +82,31 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestCheck: a long bench does not end in a word that was wrong from the beginning.
+func TestCheck(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.md")
+	if err := os.WriteFile(out, []byte("<!-- bench pull -->\n<!-- end of bench pull -->\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	good := options{versions: []string{"1", "2", "3"}, rounds: 1, scenarios: []string{"pull"}, out: out, without: []string{"skopeo, umoci"}}
+	if err := good.check(); err != nil {
+		t.Error(err)
+	}
+	for want, spoil := range map[string]func(*options){
+		"three versions":           func(o *options) { o.rounds = 0 },
+		`no tool is called "skop"`: func(o *options) { o.without = []string{"skop"} },
+		`no scenario is called`:    func(o *options) { o.scenarios = []string{"pull", "pill"} },
+		"no place for the table":   func(o *options) { o.scenarios = []string{"pull", "pack"} },
+		"no such file":             func(o *options) { o.out += "x" },
+	} {
+		o := good
+		spoil(&o)
+		if err := o.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 func TestMedianTakesEachFigure(t *testing.T) {
 	got := median([]figures{{wall: 3, rss: 1}, {wall: 1, rss: 3}, {wall: 2, rss: 2}})
 	if got.wall != 2 || got.rss != 2 {

@@ -56,10 +56,40 @@ func root(env *cli.Env) *cobra.Command {
 	return cmd
 }
 
-// measureAll runs the scenarios and writes their tables.
-func measureAll(ctx context.Context, env *cli.Env, o options) error {
+// scenarios measure, and give a table.
+var scenarios = map[string]func(*stand, context.Context) (string, error){
+	"pack": (*stand).pack, "pull": (*stand).pull, "small": (*stand).small, "large": (*stand).large,
+}
+
+// check refuses at once what would end a bench only after many minutes, or have it
+// measure something else than what was meant.
+func (o options) check() error {
 	if len(o.versions) != 3 || o.rounds < 1 {
 		return fmt.Errorf("three versions and a round are needed, these are %d and %d", len(o.versions), o.rounds)
+	}
+	for _, name := range o.without {
+		if repo(name) == "" {
+			return fmt.Errorf("no tool is called %q", name)
+		}
+	}
+	for _, name := range o.scenarios {
+		if scenarios[name] == nil {
+			return fmt.Errorf("no scenario is called %q", name)
+		}
+		if o.out == "" {
+			continue
+		}
+		if _, _, err := aroundTable(o.out, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureAll runs the scenarios and writes their tables.
+func measureAll(ctx context.Context, env *cli.Env, o options) error {
+	if err := o.check(); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp(o.work, "nbpack-bench-")
 	if err != nil {
@@ -71,16 +101,9 @@ func measureAll(ctx context.Context, env *cli.Env, o options) error {
 		return err
 	}
 	defer s.close()
-	runs := map[string]func(context.Context) (string, error){
-		"pack": s.pack, "pull": s.pull, "small": s.small, "large": s.large,
-	}
 	for _, name := range o.scenarios {
-		run, known := runs[name]
-		if !known {
-			return fmt.Errorf("no scenario is called %q", name)
-		}
 		env.Info("%s", name)
-		table, err := run(ctx)
+		table, err := scenarios[name](s, ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

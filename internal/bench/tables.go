@@ -93,15 +93,24 @@ func orDash(s string) string {
 
 // replaceTable writes a table between its two comments in a Markdown file.
 func replaceTable(name, table, text string) error {
-	old, err := os.ReadFile(name)
+	head, tail, err := aroundTable(name, table)
 	if err != nil {
 		return err
 	}
-	begin, end := "<!-- bench "+table+" -->\n", "<!-- end of bench "+table+" -->\n"
-	head, rest, ok := strings.Cut(string(old), begin)
-	_, rest, found := strings.Cut(rest, end)
-	if !ok || !found {
-		return fmt.Errorf("%s has no place for the table %s", name, table)
+	return os.WriteFile(name, []byte(head+text+tail), 0o644)
+}
+
+// aroundTable gives what stands before and behind a table, its comments included.
+func aroundTable(name, table string) (head, tail string, err error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", "", err
 	}
-	return os.WriteFile(name, []byte(head+begin+text+end+rest), 0o644)
+	begin, end := "<!-- bench "+table+" -->\n", "<!-- end of bench "+table+" -->\n"
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, found := strings.Cut(rest, end)
+	if !ok || !found {
+		return "", "", fmt.Errorf("%s has no place for the table %s", name, table)
+	}
+	return head + begin, end + tail, nil
 }
