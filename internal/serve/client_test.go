@@ -159,9 +159,9 @@ func (c *tftpClient) get(name string, w io.Writer) error {
 			again := int16(number-previous) <= 0
 			previous = number
 			if number != uint16(have+1) {
-				// Out of order: RFC 7440 wants the last good one acknowledged, once a window,
-				// and the window that is sent again is another one: else its end, which is
-				// too much for this client's socket, would be lost each time.
+				// Out of order: RFC 7440 wants the last good one acknowledged, once a window.
+				// A window that begins anew is another one. Without that its end, where it is
+				// too much for this socket, would be lost each time.
 				if window == 1 || !complained || again {
 					complained = true
 					if err := ack(); err != nil {
