@@ -27,9 +27,11 @@ func arrows() map[string][]string {
 	const directio = "internal/directio"
 	const drain = "internal/drain"
 	const twinsum = "internal/twinsum"
+	const collector = "internal/collector"
 	return map[string][]string{
 		"spec":           nil,
-		cli:              nil,
+		cli:              {collector},
+		collector:        nil,
 		archive:          {"spec", twinsum},
 		twinsum:          nil,
 		ociindex:         {"spec"},
@@ -39,7 +41,7 @@ func arrows() map[string][]string {
 		bootcheck:        {"spec"},
 		config:           nil,
 		directio:         nil,
-		"internal/bench": {cli, "internal/testserver", "internal/testneed"},
+		"internal/bench": {cli, collector, "internal/testserver", "internal/testneed"},
 		hooks:            nil,
 		drain:            nil,
 		serve:            {"spec", bootdir, drain, directio},
@@ -56,8 +58,8 @@ func arrows() map[string][]string {
 		layout:           {"spec"},
 		menu:             {"spec"},
 		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio, twinsum},
-		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
-		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
+		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
+		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, collector, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	_ "github.com/nbpack/nbpack/internal/collector" // before the libraries begin
 )
 
 // App is a command line program.
@@ -23,7 +25,6 @@ func Main(app App) {
 	if reexecuted() {
 		os.Exit(ExitDone)
 	}
-	delayCollector()
 	os.Exit(runWithSignals(app))
 }
 

@@ -1,4 +1,4 @@
-package cli
+package collector
 
 import (
 	"runtime"
@@ -13,12 +13,12 @@ func collectorPercent() uint64 {
 	return s[0].Value.Uint64()
 }
 
-// TestDelayCollector: only the first collection waits.
-func TestDelayCollector(t *testing.T) {
+// TestDelay: only the first collection waits.
+func TestDelay(t *testing.T) {
 	t.Setenv("GOGC", "")
 	before := debug.SetGCPercent(90)
 	t.Cleanup(func() { debug.SetGCPercent(before) })
-	delayCollector()
+	delay()
 	if got := collectorPercent(); got != 400 {
 		t.Fatalf("GOGC is %d until the first collection", got)
 	}
@@ -30,10 +30,10 @@ func TestDelayCollector(t *testing.T) {
 	}
 }
 
-func TestDelayCollectorIsTheUsers(t *testing.T) {
+func TestDelayIsTheUsers(t *testing.T) {
 	t.Setenv("GOGC", "75")
 	before := collectorPercent()
-	delayCollector()
+	delay()
 	if got := collectorPercent(); got != before {
 		t.Errorf("GOGC is %d, was %d", got, before)
 	}

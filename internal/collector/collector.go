@@ -1,4 +1,7 @@
-package cli
+// Package collector puts the first garbage collection of a program off. It is imported
+// for that effect, and imports next to nothing: so it is set up before the libraries are,
+// which make the garbage.
+package collector
 
 import (
 	"os"
@@ -12,9 +15,10 @@ import (
 // going through that for garbage.
 const firstCollection = 16
 
-// delayCollector puts the first garbage collection off, and leaves all later ones as
-// they are.
-func delayCollector() {
+func init() { delay() }
+
+// delay puts the first garbage collection off, and leaves all later ones as they are.
+func delay() {
 	if os.Getenv("GOGC") != "" {
 		return // the user's own setting
 	}
