@@ -28,6 +28,7 @@ type File struct {
 	done  int64            // bytes taken
 	large *directio.Writer // what they go through; nil for a small file
 	put   int64            // bytes in the file
+	ahead int64            // bytes of it that space is set aside for that the file system has set aside
 	err   error
 	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
 	loose bool           // it is not read back
@@ -125,6 +126,7 @@ func (f *File) take(p []byte) error {
 
 // append puts bytes behind those that are in the file.
 func (f *File) append(p []byte) (int, error) {
+	f.reserve(f.put + int64(len(p)))
 	n, err := f.s.d.ops.write(f.fd, f.up.join(f.name), p)
 	f.put += int64(n)
 	if err == nil {

@@ -89,6 +89,16 @@ func (o *fsOps) write(fd int, path string, p []byte) (int, error) {
 	return done, nil
 }
 
+// allocate has the file system set aside length bytes from an offset on; the file
+// grows to their end, with zeros.
+func (o *fsOps) allocate(fd int, path string, from, length int64) error {
+	return o.do("fallocate", path, func() error { return unix.Fallocate(fd, 0, from, length) })
+}
+
+func (o *fsOps) truncate(fd int, path string, size int64) error {
+	return o.do("truncate", path, func() error { return unix.Ftruncate(fd, size) })
+}
+
 func (o *fsOps) fsync(fd int, path string) error {
 	return o.do("fsync", path, func() error { return unix.Fsync(fd) })
 }

@@ -163,6 +163,7 @@ func (f *File) Suspend() {
 	}
 	_ = f.flush() // what there is
 	f.stop()
+	f.cutReserve()
 	_ = unix.Close(f.fd)
 	f.up.close()
 	f.fd = -1
