@@ -60,7 +60,7 @@ func (a *assembly) do(ctx context.Context) error {
 		if err == nil {
 			err = a.copyUpTo(ctx, len(a.parts), 0)
 		}
-		if mirrorLied(err) {
+		if transport.MirrorLied(err) {
 			a.restart()
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -43,7 +44,7 @@ func (p *puller) look(ctx context.Context, j *job, known layerIndex) (*intake, e
 	for {
 		in := newIntake(j.src, j.target, known, nowhere{}, nil)
 		in.stock, in.logf = p.dir, p.opts.logf
-		if err := in.findSums(ctx); !mirrorLied(err) {
+		if err := in.findSums(ctx); !transport.MirrorLied(err) {
 			return in, err
 		}
 	}
@@ -55,7 +56,7 @@ func (p *puller) look(ctx context.Context, j *job, known layerIndex) (*intake, e
 // without a mirror that lied.
 func (p *puller) commit(ctx context.Context, j *job, known layerIndex) error {
 	err := errOnceMore
-	for noResume := false; errors.Is(err, errOnceMore) || mirrorLied(err); {
+	for noResume := false; errors.Is(err, errOnceMore) || transport.MirrorLied(err); {
 		var stage *bootdir.Stage
 		if stage, err = p.begin(ctx, j); err != nil {
 			return err
@@ -64,7 +65,7 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex) error {
 		in.stock, in.dir, in.disk, in.logf, in.noResume = p.dir, p.dir, stage, p.opts.logf, noResume
 		err = p.fill(ctx, j, in, stage)
 		noResume = noResume || errors.Is(err, errOnceMore)
-		if err != nil && (keepTorn(err) || mirrorLied(err)) {
+		if err != nil && (keepTorn(err) || transport.MirrorLied(err)) {
 			stage.Suspend()
 		} else if err != nil {
 			in.dropBeginnings()

@@ -2,7 +2,6 @@ package extract
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -53,17 +52,10 @@ func (o Options) keepMirrors(d *bootdir.Dir) {
 	}
 }
 
-// mirrorLied tells whether the same thing done once more has other content, because
-// the mirror that gave it is not asked again.
-func mirrorLied(err error) bool {
-	var lied *transport.MirrorError
-	return errors.As(err, &lied)
-}
-
 // readRanges is transport.Ranges for who can begin again.
 func readRanges(ctx context.Context, src transport.Source, d ocispec.Descriptor, ranges []transport.Range, f func(i int, r io.Reader) error) error {
 	for {
-		if err := transport.Ranges(ctx, src, d, ranges, f); !mirrorLied(err) {
+		if err := transport.Ranges(ctx, src, d, ranges, f); !transport.MirrorLied(err) {
 			return err
 		}
 	}

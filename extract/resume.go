@@ -123,7 +123,7 @@ func noSpace(err error) bool {
 // blame turns a refusal into errOnceMore where what an earlier run has kept may
 // be the reason of it.
 func (in *intake) blame(err error) error {
-	if in.resumed && isRefusal(err) && !mirrorLied(err) {
+	if in.resumed && isRefusal(err) && !transport.MirrorLied(err) {
 		in.logf("%v; once more without what an earlier run has kept", err)
 		return errOnceMore
 	}

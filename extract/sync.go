@@ -118,7 +118,7 @@ func Sync(ctx context.Context, c *catalog.Catalog, entries []catalog.Entry, o Sy
 			return r, err
 		}
 	}
-	for _, dir := range destinations(entries) {
+	for _, dir := range catalog.Destinations(entries) {
 		s := &syncRun{cat: c, opts: o, report: r, dir: dir, breaker: newBreaker(), answers: map[string]*answer{}, named: map[string]bool{}}
 		for i := range entries {
 			if filepath.Clean(entries[i].Destination) == dir {
@@ -150,17 +150,6 @@ func counted(client func(*bool) (*transport.Client, error), used map[*transport.
 		}
 		return c, err
 	}
-}
-
-// destinations lists the boot directories in the order of the catalogue.
-func destinations(entries []catalog.Entry) []string {
-	var dirs []string
-	for _, e := range entries {
-		if dir := filepath.Clean(e.Destination); !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
 }
 
 // sleep waits for d, or until the context ends.

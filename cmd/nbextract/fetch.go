@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/fetch"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
 func fetchCommand(env *cli.Env) *cobra.Command {
 	var (
-		o        extract.FetchOptions
+		o        fetch.Options
 		registry cli.RegistryFlags
 		mirrors  failoverFlags
 		secret   pullSecret
@@ -84,7 +84,7 @@ line; --pull-secret-file keeps the secret from them.`,
 			}
 			defer client.Close()
 			o.Log, o.Warn = env.Info, env.Warn
-			result, err := extract.Fetch(cmd.Context(), client, ref, o)
+			result, err := fetch.File(cmd.Context(), client, ref, o)
 			env.StopProgress()
 			if err != nil {
 				return err
@@ -102,8 +102,8 @@ line; --pull-secret-file keeps the secret from them.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.Output, "output", "o", "", "write to `FILE`, or into a directory under the file's title")
 	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, such as amd64 or x86_64 (default: any)")
-	f.StringVar(&o.Source, "source", extract.SourceHTTP, "`http|local`: Ironic's image_download_source: machines write the disk themselves, or a conductor does")
-	cli.Values(cmd, "source", extract.SourceHTTP, extract.SourceLocal)
+	f.StringVar(&o.Source, "source", fetch.SourceHTTP, "`http|local`: Ironic's image_download_source: machines write the disk themselves, or a conductor does")
+	cli.Values(cmd, "source", fetch.SourceHTTP, fetch.SourceLocal)
 	f.BoolVar(&o.Decompress, "decompress", false, "write the file without the zstd or gzip of its media type")
 	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "say which file it is and write nothing")
 	return cmd
@@ -111,7 +111,7 @@ line; --pull-secret-file keeps the secret from them.`,
 
 // printFetched prints the digest, which is what the caller does not know yet,
 // and tells the rest on standard error. A cron job hears nothing.
-func printFetched(env *cli.Env, r *extract.FetchResult) error {
+func printFetched(env *cli.Env, r *fetch.Result) error {
 	if env.Quiet() {
 		return nil
 	}
@@ -120,7 +120,7 @@ func printFetched(env *cli.Env, r *extract.FetchResult) error {
 	return err
 }
 
-func describeFetched(r *extract.FetchResult) string {
+func describeFetched(r *fetch.Result) string {
 	what := []string{fmt.Sprintf("%q", r.URL)}
 	if r.Title != "" {
 		what = append(what, fmt.Sprintf("title %q", r.Title))

@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
-	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/fetch"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -206,10 +206,10 @@ func TestFetchFromRealRegistry(t *testing.T) {
 		url = strings.TrimSpace(string(out))
 	}
 	target := filepath.Join(t.TempDir(), "disk")
-	fetch := func(ref string, args ...string) (int, extract.FetchResult, string) {
+	run := func(ref string, args ...string) (int, fetch.Result, string) {
 		args = append([]string{"fetch", "--tls-verify=false", "--json", ref, "-o", target}, args...)
 		code, out, errs := nbextract(t, args...)
-		var r extract.FetchResult
+		var r fetch.Result
 		if code == 0 {
 			if err := json.Unmarshal([]byte(out), &r); err != nil {
 				t.Fatal(err)
@@ -218,12 +218,12 @@ func TestFetchFromRealRegistry(t *testing.T) {
 		return code, r, errs
 	}
 	for _, args := range [][]string{nil, {"--pull-secret", "robot:wrong"}, {"--pull-secret", "pa:ss"}, {"--pull-secret", "token"}} {
-		if code, _, errs := fetch(url, args...); code != 1 || !strings.Contains(errs, "denies access") {
+		if code, _, errs := run(url, args...); code != 1 || !strings.Contains(errs, "denies access") {
 			t.Errorf("%q: exit %d, %s", args, code, errs)
 		}
 	}
 	secret := []string{"--pull-secret", "robot:pa:ss"}
-	code, r, errs := fetch("oci://"+host+"/ns/images", secret...)
+	code, r, errs := run("oci://"+host+"/ns/images", secret...)
 	if code != 0 || !r.Changed || r.URL != url || r.Format != "raw" || r.Size != 5<<18 {
 		t.Errorf("by tag: exit %d, %+v, %s", code, r, errs)
 	}
@@ -234,13 +234,13 @@ func TestFetchFromRealRegistry(t *testing.T) {
 	if got, err := os.ReadFile(target); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("another disk arrived, %v", err)
 	}
-	if code, r, errs = fetch(url, secret...); code != 0 || r.Changed || r.Format != "unknown" {
+	if code, r, errs = run(url, secret...); code != 0 || r.Changed || r.Format != "unknown" {
 		t.Errorf("by digest: exit %d, %+v, %s", code, r, errs)
 	}
-	if code, _, errs = fetch("oci://"+host+"/ns/images:b", secret...); code != 4 {
+	if code, _, errs = run("oci://"+host+"/ns/images:b", secret...); code != 4 {
 		t.Errorf("no such tag: exit %d, %s", code, errs)
 	}
-	if code, _, errs = fetch("oci://"+host+"/ns/none", secret...); code != 4 {
+	if code, _, errs = run("oci://"+host+"/ns/none", secret...); code != 4 {
 		t.Errorf("no such repository: exit %d, %s", code, errs)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/metrics"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/hooks"
@@ -87,7 +88,7 @@ func writeMetrics(env *cli.Env, file string, r *extract.SyncReport, entries []ca
 	if file == "" {
 		return
 	}
-	if err := extract.WriteMetrics(file, r, entries); err != nil {
+	if err := metrics.Write(file, r, entries); err != nil {
 		env.Warn("%v", err)
 	}
 }

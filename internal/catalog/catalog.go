@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/nbpack/nbpack/internal/config"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -127,6 +128,17 @@ type Entry struct {
 	Newest    int                 // so many for each pattern; 0: all
 	Order     Order               // that "newest" means
 	Settings
+}
+
+// Destinations lists the boot directories of entries, in their order.
+func Destinations(entries []Entry) []string {
+	var dirs []string
+	for _, e := range entries {
+		if dir := filepath.Clean(e.Destination); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // Read reads a file and checks all that can be known without asking a

@@ -21,7 +21,7 @@ func arrows() map[string][]string {
 	const upstream = "internal/upstream"
 	const hooks = "internal/hooks"
 	const serve = "internal/serve"
-	const layout, menu = "extract/layout", "extract/menu"
+	const layout, menu, fetch = "extract/layout", "extract/menu", "extract/fetch"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
 	const directio = "internal/directio"
@@ -29,37 +29,39 @@ func arrows() map[string][]string {
 	const twinsum = "internal/twinsum"
 	const collector = "internal/collector"
 	return map[string][]string{
-		"spec":           nil,
-		cli:              {collector},
-		collector:        nil,
-		archive:          {"spec", twinsum},
-		twinsum:          nil,
-		ociindex:         {"spec"},
-		transport:        {"spec", ociindex, directio},
-		bootdir:          {"spec", directio},
-		trust:            {"spec"},
-		bootcheck:        {"spec"},
-		config:           nil,
-		directio:         nil,
-		"internal/bench": {cli, collector, "internal/testserver", "internal/testneed"},
-		hooks:            nil,
-		drain:            nil,
-		serve:            {"spec", bootdir, drain, directio},
-		catalog:          {"spec", ociindex, transport, config, directio},
-		source:           {"spec", archive, ociindex, transport, directio, twinsum},
-		upstream:         {"spec"},
-		mirrortree:       {"spec"},
-		front:            {"spec", ociindex, transport, config, mirrortree, drain, directio},
-		"pack":           {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index", directio, twinsum},
-		"pack/bundle":    {"spec", ociindex, transport, directio},
-		"pack/index":     {"spec", ociindex, transport, directio},
-		"pack/relocate":  {"spec", ociindex, transport, directio},
-		"extract":        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, directio, twinsum},
-		layout:           {"spec"},
-		menu:             {"spec"},
-		"extract/mirror": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio, twinsum},
-		"cmd/nbpack":     {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
-		"cmd/nbextract":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, cli, collector, "extract", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
+		"spec":            nil,
+		cli:               {collector},
+		collector:         nil,
+		archive:           {"spec", twinsum},
+		twinsum:           nil,
+		ociindex:          {"spec"},
+		transport:         {"spec", ociindex, directio},
+		bootdir:           {"spec", directio},
+		trust:             {"spec"},
+		bootcheck:         {"spec"},
+		config:            nil,
+		directio:          nil,
+		"internal/bench":  {cli, collector, "internal/testserver", "internal/testneed"},
+		hooks:             nil,
+		drain:             nil,
+		serve:             {"spec", bootdir, drain, directio},
+		catalog:           {"spec", ociindex, transport, config, directio},
+		source:            {"spec", archive, ociindex, transport, directio, twinsum},
+		upstream:          {"spec"},
+		mirrortree:        {"spec"},
+		front:             {"spec", ociindex, transport, config, mirrortree, drain, directio},
+		"pack":            {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index", directio, twinsum},
+		"pack/bundle":     {"spec", ociindex, transport, directio},
+		"pack/index":      {"spec", ociindex, transport, directio},
+		"pack/relocate":   {"spec", ociindex, transport, directio},
+		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, directio, twinsum},
+		fetch:             {"spec", archive, ociindex, transport, directio, twinsum},
+		layout:            {"spec"},
+		menu:              {"spec"},
+		"extract/metrics": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio, twinsum},
+		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
+		"cmd/nbextract":   {"spec", layout, menu, fetch, archive, bootcheck, ociindex, transport, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
 	}
 }
 

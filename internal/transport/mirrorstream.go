@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // maxHeld is how long a blob may be, in bytes, to be held and judged as a whole
@@ -34,6 +35,10 @@ func (e *MirrorError) Error() string {
 // Unwrap gives the refusal.
 func (e *MirrorError) Unwrap() error { return e.Err }
 
+// MirrorLied tells whether the same thing done once more has other content, because
+// the mirror that gave it is not asked again.
+func MirrorLied(err error) bool { return errors.As(err, new(*MirrorError)) }
+
 // Blame tells whether the refusal err, of somebody who reads a blob that
 // [Source.Blob] or [Resume] gave, is due to a mirror: what is left of the blob is
 // read, and where it is not what was asked for a *[MirrorError] takes the place of
@@ -42,7 +47,7 @@ func (e *MirrorError) Unwrap() error { return e.Err }
 func Blame(blob io.Reader, err error) error {
 	m, ok := blob.(*mirrored)
 	var refusal *spec.Refusal
-	if !ok || !errors.As(err, &refusal) || errors.As(err, new(*MirrorError)) || !m.suspect() {
+	if !ok || !errors.As(err, &refusal) || MirrorLied(err) || !m.suspect() {
 		return err
 	}
 	var wrong *MirrorError
@@ -66,7 +71,7 @@ func (m *mirrored) suspect() bool { return len(m.b.used) > 0 && !m.b.resumed }
 func (m *mirrored) Read(p []byte) (int, error) {
 	n, err := m.verifyReader.Read(p)
 	var refusal *spec.Refusal
-	if err != nil && err != io.EOF && m.suspect() && errors.As(err, &refusal) && !errors.As(err, new(*MirrorError)) {
+	if err != nil && err != io.EOF && m.suspect() && errors.As(err, &refusal) && !MirrorLied(err) {
 		m.err = m.b.r.s.c.blame(m.b.d.Digest, m.b.used, err)
 		return n, m.err
 	}
@@ -134,7 +139,7 @@ func (r *registrySource) holdBlob(ctx context.Context, b *blobStream) (io.ReadCl
 	switch {
 	case err == nil:
 		return io.NopCloser(bytes.NewReader(content)), nil
-	case errors.As(err, new(*MirrorError)):
+	case MirrorLied(err):
 		return r.Blob(ctx, b.d)
 	}
 	return nil, fmt.Errorf("fetch blob from %q: %w", r.s.ref, err)

@@ -116,7 +116,7 @@ func mountRefused(ctx context.Context, err error) bool {
 func uploadAgain(ctx context.Context, err error) bool {
 	var source *sourceError
 	if errors.As(err, &source) {
-		return errors.As(err, new(*MirrorError)) && ctx.Err() == nil
+		return MirrorLied(err) && ctx.Err() == nil
 	}
 	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {

@@ -1,4 +1,6 @@
-package extract
+// Package metrics tells Prometheus what runs over a catalogue did, and what boot directories
+// hold. docs/operations.md lists the metrics.
+package metrics
 
 import (
 	"errors"
@@ -7,11 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 )
 
-// WriteMetrics replaces file by what a run over a catalogue did and what is there
+// Write replaces file by what a run over a catalogue did and what is there
 // now, in the text format that the textfile collector of Prometheus'
 // node_exporter reads. docs/operations.md lists the metrics.
 //
@@ -21,7 +24,7 @@ import (
 // left out, and the error tells so after the rest was written. A dry run writes
 // nothing, and neither does a run that did nothing because another one was at
 // work: that one will.
-func WriteMetrics(file string, r *SyncReport, entries []catalog.Entry) error {
+func Write(file string, r *extract.SyncReport, entries []catalog.Entry) error {
 	if r.DryRun || lockedOut(r) {
 		return nil
 	}
@@ -29,7 +32,7 @@ func WriteMetrics(file string, r *SyncReport, entries []catalog.Entry) error {
 		facts []bootFacts
 		errs  []error
 	)
-	for _, dir := range destinations(entries) {
+	for _, dir := range catalog.Destinations(entries) {
 		f, err := readFacts(dir, r.Catalog)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("metrics without boot directory %q: %w", dir, err))
@@ -37,46 +40,46 @@ func WriteMetrics(file string, r *SyncReport, entries []catalog.Entry) error {
 		}
 		facts = append(facts, f)
 	}
-	if err := replaceFile(file, metrics(r, facts)); err != nil {
+	if err := replaceFile(file, exposition(r, facts)); err != nil {
 		errs = append(errs, fmt.Errorf("write metrics: %w", err))
 	}
 	return errors.Join(errs...)
 }
 
 // lockedOut says that other runs held the locks of all boot directories.
-func lockedOut(r *SyncReport) bool {
+func lockedOut(r *extract.SyncReport) bool {
 	return len(r.Trees) == 0 && len(r.Failures) > 0 &&
-		!slices.ContainsFunc(r.Failures, func(f *Failure) bool { return f.Kind != FailLocked })
+		!slices.ContainsFunc(r.Failures, func(f *extract.Failure) bool { return f.Kind != extract.FailLocked })
 }
 
 // bootFacts are what the records of one boot directory say about a catalogue.
 type bootFacts struct {
 	dir        string
-	run        RunState
+	run        extract.RunState
 	trees      []bootdir.Tree
-	references map[string]*ReferenceState
+	references map[string]*extract.ReferenceState
 }
 
-func readFacts(dir, catalog string) (bootFacts, error) {
-	f := bootFacts{dir: dir, references: map[string]*ReferenceState{}}
+func readFacts(dir, name string) (bootFacts, error) {
+	f := bootFacts{dir: dir, references: map[string]*extract.ReferenceState{}}
+	state, err := extract.ReadSyncState(dir)
+	if err != nil {
+		return f, err
+	}
+	f.run = state.Runs[name]
+	for key, ref := range state.References {
+		if ref.Catalog == name {
+			f.references[key] = ref
+		}
+	}
 	d, err := bootdir.View(dir)
 	if err != nil {
 		return f, err
 	}
 	defer d.Close()
-	state, err := readState(d)
-	if err != nil {
-		return f, err
-	}
-	f.run = state.Runs[catalog]
-	for key, ref := range state.References {
-		if ref.Catalog == catalog {
-			f.references[key] = ref
-		}
-	}
 	trees, err := d.Trees()
 	for _, t := range trees {
-		if t.Catalog == catalog {
+		if t.Catalog == name {
 			f.trees = append(f.trees, t)
 		}
 	}
@@ -85,17 +88,17 @@ func readFacts(dir, catalog string) (bootFacts, error) {
 
 // failureKinds are all kinds, so that a metric of each is always there and a rule
 // can tell none from no news.
-func failureKinds() []FailureKind {
-	return []FailureKind{
-		FailAuth, FailConflict, FailOther, FailInterrupted, FailLocked, FailNetwork, FailNotFound,
-		FailPlatform, FailRefused, FailRetention, FailSpace, FailVetoed,
+func failureKinds() []extract.FailureKind {
+	return []extract.FailureKind{
+		extract.FailAuth, extract.FailConflict, extract.FailOther, extract.FailInterrupted, extract.FailLocked, extract.FailNetwork, extract.FailNotFound,
+		extract.FailPlatform, extract.FailRefused, extract.FailRetention, extract.FailSpace, extract.FailVetoed,
 	}
 }
 
-// metrics is the text. Every metric is a gauge: a file that is replaced has no
+// exposition is what stands in the file. Every metric is a gauge: a file that is replaced has no
 // counters. Times are points in time and not ages, so that they need no run to
 // stay true.
-func metrics(r *SyncReport, facts []bootFacts) []byte {
+func exposition(r *extract.SyncReport, facts []bootFacts) []byte {
 	g := &gauges{base: []string{"catalog", r.Catalog}}
 	runMetrics(g, r, facts)
 	treeMetrics(g, facts)
@@ -103,7 +106,7 @@ func metrics(r *SyncReport, facts []bootFacts) []byte {
 	return g.text()
 }
 
-func runMetrics(g *gauges, r *SyncReport, facts []bootFacts) {
+func runMetrics(g *gauges, r *extract.SyncReport, facts []bootFacts) {
 	g.family("last_run_timestamp_seconds", "End of the last run over the catalogue.").at(r.Finished)
 	g.family("last_success_timestamp_seconds", "End of the last run in which nothing failed.").at(succeeded(facts))
 	g.family("last_run_duration_seconds", "Duration of the last run.").add(r.Finished.Sub(r.Started).Seconds())

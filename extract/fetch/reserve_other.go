@@ -1,6 +1,6 @@
 //go:build !linux
 
-package extract
+package fetch
 
 import "os"
 

@@ -1,4 +1,4 @@
-package extract
+package fetch
 
 import (
 	"bytes"
@@ -27,14 +27,14 @@ func TestFetchOutputs(t *testing.T) {
 		filepath.Join(dir, "none") + "/sub/x/":  1,
 		filepath.Join(dir, "dangling", "below"): 1,
 	} {
-		if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: output}); codeOf(err) != code {
+		if _, _, err := fetch(t, f.ref(":v"), Options{Output: output}); codeOf(err) != code {
 			t.Errorf("%q: %v", output, err)
 		}
 	}
 	if asked := f.requests(); len(asked) > 0 {
 		t.Errorf("asked %q", asked)
 	}
-	for _, o := range []FetchOptions{{Source: "swift"}, {Arch: "linux/amd64"}} {
+	for _, o := range []Options{{Source: "swift"}, {Arch: "linux/amd64"}} {
 		o.DryRun = true
 		if _, _, err := fetch(t, f.ref(":v"), o); codeOf(err) != 2 {
 			t.Errorf("%+v: %v", o, err)
@@ -45,7 +45,7 @@ func TestFetchOutputs(t *testing.T) {
 	if err := os.Symlink("file", link); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: link}); err != nil {
+	if _, _, err := fetch(t, f.ref(":v"), Options{Output: link}); err != nil {
 		t.Fatal(err)
 	}
 	if target, err := os.Readlink(link); err != nil || target != "file" {
@@ -69,7 +69,7 @@ func TestFetchBesideOthers(t *testing.T) {
 	if err := busy.begin(1 << 20); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: out}); codeOf(err) != 75 {
+	if _, _, err := fetch(t, f.ref(":v"), Options{Output: out}); codeOf(err) != 75 {
 		t.Errorf("beside another run: %v", err)
 	}
 	// Killed: its lock is gone, its file is not.
@@ -77,7 +77,7 @@ func TestFetchBesideOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = busy.part.Close()
-	if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: out}); err != nil {
+	if _, _, err := fetch(t, f.ref(":v"), Options{Output: out}); err != nil {
 		t.Errorf("after a killed run: %v", err)
 	}
 	wantFiles(t, dir, map[string]string{"disk": "disk"})
@@ -112,7 +112,7 @@ func TestFetchBesideOthers(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(part), os.WriteFile(other, []byte("other"), 0o644), os.WriteFile(out, []byte("old"), 0o644), plant()); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: out}); codeOf(err) != 1 {
+		if _, _, err := fetch(t, f.ref(":v"), Options{Output: out}); codeOf(err) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 		if got := files(t, dir); got["other"] != "other" || got["disk"] != "old" {
@@ -129,7 +129,7 @@ func TestFetchSpace(t *testing.T) {
 	huge := f.put(d.MediaType, body)
 	dir := t.TempDir()
 	f.requests()
-	if _, _, err := fetch(t, f.ref("@"+huge.Digest.String()), FetchOptions{Output: filepath.Join(dir, "disk")}); codeOf(err) != 1 {
+	if _, _, err := fetch(t, f.ref("@"+huge.Digest.String()), Options{Output: filepath.Join(dir, "disk")}); codeOf(err) != 1 {
 		t.Errorf("got %v", err)
 	}
 	if n := blobRequests(f.requests()); n != 0 {

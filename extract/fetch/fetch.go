@@ -1,4 +1,7 @@
-package extract
+// Package fetch brings one file of a reference (a kernel, a ramdisk, a disk image), found as
+// Ironic finds it: resolve says which file that is, fetch proves it on its way, and
+// replacement puts it in the place of what is there, in one step.
+package fetch
 
 import (
 	"context"
@@ -26,8 +29,8 @@ const (
 	SourceLocal = "local"
 )
 
-// FetchOptions say which file of a reference is meant and where it goes.
-type FetchOptions struct {
+// Options say which file of a reference is meant and where it goes.
+type Options struct {
 	// Arch is the architecture of the machine, such as amd64 or x86_64. Empty:
 	// any, as for a machine of which Ironic does not know it.
 	Arch string
@@ -44,9 +47,9 @@ type FetchOptions struct {
 	Log, Warn func(format string, args ...any)
 }
 
-// FetchResult tells which file a reference means, and what was written. Its
+// Result tells which file a reference means, and what was written. Its
 // JSON form is the output of "nbextract fetch --json".
-type FetchResult struct {
+type Result struct {
 	Reference string `json:"reference"`
 	// URL names the manifest by its digest: oci://HOST/REPO@DIGEST.
 	URL string `json:"url"`
@@ -75,7 +78,7 @@ type FetchResult struct {
 	FileSize   int64         `json:"file_size,omitempty"`
 }
 
-// Fetch finds the one file that a reference means to Ironic (a kernel, a
+// File finds the one file that a reference means to Ironic (a kernel, a
 // ramdisk, a disk image) and writes it to o.Output. The file appears there in
 // one step, when all of it was proved; before that, and after a failure,
 // nothing has changed. A file that has the content already is left alone, and
@@ -84,7 +87,7 @@ type FetchResult struct {
 // Errors are *spec.Refusal for content that is not accepted, errors with the
 // exit code 4 where there is no such image or no file in it for the machine,
 // and one with 75 while another run writes the same file.
-func Fetch(ctx context.Context, c *transport.Client, ref transport.Reference, o FetchOptions) (*FetchResult, error) {
+func File(ctx context.Context, c *transport.Client, ref transport.Reference, o Options) (*Result, error) {
 	if err := o.check(ref); err != nil {
 		return nil, err
 	}
@@ -110,11 +113,11 @@ func Fetch(ctx context.Context, c *transport.Client, ref transport.Reference, o 
 			Advice: "a disk image has the annotation disktype in its index; without one, name its manifest by digest: " + result.URL,
 		}
 	}
-	return result, fetchFile(ctx, src, choice.layer, result, o)
+	return result, write(ctx, src, choice.layer, result, o)
 }
 
 // check refuses what needs no network to be refused, and completes o.
-func (o *FetchOptions) check(ref transport.Reference) error {
+func (o *Options) check(ref transport.Reference) error {
 	if o.Source == "" {
 		o.Source = SourceHTTP
 	}
@@ -158,8 +161,8 @@ func checkTag(ctx context.Context, c *transport.Client, ref transport.Reference)
 	return &transport.NotFoundError{Ref: ref.String(), What: fmt.Sprintf("tag %q", ref.Tag), Have: tags}
 }
 
-func (c *fileChoice) result(ref transport.Reference) *FetchResult {
-	r := &FetchResult{
+func (c *fileChoice) result(ref transport.Reference) *Result {
+	r := &Result{
 		Reference:      ref.String(),
 		URL:            fileURL(ref, c.manifest),
 		Digest:         c.manifest,
@@ -191,7 +194,7 @@ func fileCodec(mediaType string) spec.Codec {
 
 // fetchFile brings the file to its place, unless it is there, and completes the
 // result.
-func fetchFile(ctx context.Context, src transport.Source, layer ocispec.Descriptor, r *FetchResult, o FetchOptions) error {
+func write(ctx context.Context, src transport.Source, layer ocispec.Descriptor, r *Result, o Options) error {
 	codec := spec.CodecNone
 	want := ocispec.Descriptor{Digest: layer.Digest, Size: layer.Size}
 	var err error
@@ -217,14 +220,14 @@ func fetchFile(ctx context.Context, src transport.Source, layer ocispec.Descript
 		return nil
 	}
 	for {
-		if err := bring(ctx, src, layer, codec, want, file, r); !mirrorLied(err) {
+		if err := bring(ctx, src, layer, codec, want, file, r); !transport.MirrorLied(err) {
 			return err
 		}
 	}
 }
 
 // bring fetches the file and moves it to its place.
-func bring(ctx context.Context, src transport.Source, layer ocispec.Descriptor, codec spec.Codec, want ocispec.Descriptor, file *replacement, r *FetchResult) error {
+func bring(ctx context.Context, src transport.Source, layer ocispec.Descriptor, codec spec.Codec, want ocispec.Descriptor, file *replacement, r *Result) error {
 	if err := file.begin(want.Size); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package extract
+package metrics
 
 import (
 	"bytes"
@@ -9,36 +9,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 )
 
 func second(n int64) time.Time { return time.Unix(n, 500_000_000).UTC() }
 
-func sampleRun() (*SyncReport, []bootFacts) {
+func sampleRun() (*extract.SyncReport, []bootFacts) {
 	created := second(5)
-	r := &SyncReport{
+	r := &extract.SyncReport{
 		Catalog: "/etc/c.yaml", Started: second(100), Finished: second(103), References: 3, Changed: 1, Requests: 7, Fetched: 1 << 40,
-		Failures: []*Failure{{Kind: FailNetwork}, {Kind: FailNetwork}, {Kind: FailVetoed}},
-		Left:     []LeftTree{{}, {Removed: true}}, Stale: []StaleTree{{}},
+		Failures: []*extract.Failure{{Kind: extract.FailNetwork}, {Kind: extract.FailNetwork}, {Kind: extract.FailVetoed}},
+		Left:     []extract.LeftTree{{}, {Removed: true}}, Stale: []extract.StaleTree{{}},
 	}
 	return r, []bootFacts{{
-		dir: "/srv/tftp", run: RunState{Last: second(103), Succeeded: second(90)},
+		dir: "/srv/tftp", run: extract.RunState{Last: second(103), Succeeded: second(90)},
 		trees: []bootdir.Tree{{
 			Live: `a"\` + "\nb", Reference: "docker://registry.example/n:v", Platform: "linux/amd64", Digest: "sha256:aa", Created: &created,
 			Pinned: true, History: []bootdir.Generation{{Installed: second(50)}, {Installed: second(1)}},
 		}, {Live: "c\xff"}},
-		references: map[string]*ReferenceState{
-			"z": {Succeeded: second(80), Moved: second(20), FailingSince: second(95), Kind: FailNetwork},
+		references: map[string]*extract.ReferenceState{
+			"z": {Succeeded: second(80), Moved: second(20), FailingSince: second(95), Kind: extract.FailNetwork},
 			"a": {Succeeded: second(103), Moved: second(30)},
 			"n": {}, // never looked at
 		},
-	}, {dir: "/srv/http", run: RunState{Succeeded: second(91)}}}
+	}, {dir: "/srv/http", run: extract.RunState{Succeeded: second(91)}}}
 }
 
 func TestMetrics(t *testing.T) {
 	r, facts := sampleRun()
-	text := string(metrics(r, facts))
+	text := string(exposition(r, facts))
 	for _, want := range []string{
 		"# HELP nbextract_last_run_timestamp_seconds End of the last run over the catalogue.\n# TYPE nbextract_last_run_timestamp_seconds gauge\n" +
 			`nbextract_last_run_timestamp_seconds{catalog="/etc/c.yaml"} 103.5` + "\n",
@@ -65,7 +66,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("missing\n%s\nin\n%s", want, text)
 		}
 	}
-	if again := metrics(r, facts); string(again) != text {
+	if again := exposition(r, facts); string(again) != text {
 		t.Error("the order is not always the same")
 	}
 	checkExposition(t, text)
@@ -101,21 +102,21 @@ func checkExposition(t *testing.T, text string) {
 // A catalogue that never had a whole success has no time of one.
 func TestMetricsBeforeTheFirstSuccess(t *testing.T) {
 	r, facts := sampleRun()
-	facts[1].run = RunState{}
-	if text := metrics(r, facts); bytes.Contains(text, []byte("last_success")) {
+	facts[1].run = extract.RunState{}
+	if text := exposition(r, facts); bytes.Contains(text, []byte("last_success")) {
 		t.Errorf("%s", text)
 	}
 }
 
-func TestWriteMetrics(t *testing.T) {
+func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "nbextract.prom")
 	if err := os.WriteFile(filepath.Join(dir, ".nbextract.prom.tmp"), []byte("of a killed run"), 0o400); err != nil {
 		t.Fatal(err)
 	}
 	good := []catalog.Entry{{Settings: catalog.Settings{Destination: filepath.Join(dir, "none")}}}
-	r := &SyncReport{Catalog: "c", Started: second(1), Finished: second(2)}
-	if err := WriteMetrics(file, r, good); err != nil {
+	r := &extract.SyncReport{Catalog: "c", Started: second(1), Finished: second(2)}
+	if err := Write(file, r, good); err != nil {
 		t.Fatal(err)
 	}
 	first, err := os.ReadFile(file)
@@ -128,21 +129,21 @@ func TestWriteMetrics(t *testing.T) {
 	if names, _ := os.ReadDir(dir); len(names) != 1 {
 		t.Errorf("%v is left", names)
 	}
-	for name, silent := range map[string]*SyncReport{
+	for name, silent := range map[string]*extract.SyncReport{
 		"dry run": {DryRun: true},
-		"locked":  {Failures: []*Failure{{Kind: FailLocked}, {Kind: FailLocked}}},
+		"locked":  {Failures: []*extract.Failure{{Kind: extract.FailLocked}, {Kind: extract.FailLocked}}},
 	} {
-		if err := WriteMetrics(filepath.Join(dir, "x", "y"), silent, good); err != nil {
+		if err := Write(filepath.Join(dir, "x", "y"), silent, good); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := WriteMetrics(filepath.Join(dir, "x", "y"), r, good); err == nil || !strings.Contains(err.Error(), "write metrics") {
+	if err := Write(filepath.Join(dir, "x", "y"), r, good); err == nil || !strings.Contains(err.Error(), "write metrics") {
 		t.Errorf("no directory: %v", err)
 	}
 	// A boot directory that is a file cannot be read; the rest is written.
 	bad := append(good, catalog.Entry{Settings: catalog.Settings{Destination: file}})
 	r.Requests = 77
-	if err := WriteMetrics(file, r, bad); err == nil || !strings.Contains(err.Error(), file) {
+	if err := Write(file, r, bad); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("%v", err)
 	}
 	if b, _ := os.ReadFile(file); !bytes.Contains(b, []byte("requests{catalog=\"c\"} 77")) {

@@ -1,4 +1,4 @@
-package extract
+package fetch
 
 import (
 	"bytes"
@@ -72,7 +72,7 @@ func TestFetchWritesAndKeeps(t *testing.T) {
 	f.index(t, "v", child{content: "disk one", disktype: "raw", title: "images/disk.raw"})
 	dir := t.TempDir()
 	out := filepath.Join(dir, "disk")
-	result, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: out})
+	result, _, err := fetch(t, f.ref(":v"), Options{Output: out})
 	if err != nil || !result.Changed || result.Path != out || result.FileDigest != result.Digest || result.FileSize != 8 {
 		t.Fatalf("%+v, %v", result, err)
 	}
@@ -84,7 +84,7 @@ func TestFetchWritesAndKeeps(t *testing.T) {
 
 	// The same content is not fetched again, and its file not touched.
 	f.requests()
-	result, _, err = fetch(t, f.ref(":v"), FetchOptions{Output: out})
+	result, _, err = fetch(t, f.ref(":v"), Options{Output: out})
 	if n := blobRequests(f.requests()); err != nil || result.Changed || result.FileSize != 8 || n != 0 {
 		t.Errorf("%+v, %v, %d blobs", result, err, n)
 	}
@@ -100,7 +100,7 @@ func TestFetchWritesAndKeeps(t *testing.T) {
 	if err := os.Chmod(out, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if result, _, err = fetch(t, f.ref(":v"), FetchOptions{Output: out}); err != nil || !result.Changed {
+	if result, _, err = fetch(t, f.ref(":v"), Options{Output: out}); err != nil || !result.Changed {
 		t.Errorf("%+v, %v", result, err)
 	}
 	wantFiles(t, dir, map[string]string{"disk": "disk one"})
@@ -113,7 +113,7 @@ func TestFetchWritesAndKeeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, output := range []string{dir, dir + "/"} {
-		result, _, err = fetch(t, f.ref(":v"), FetchOptions{Output: output})
+		result, _, err = fetch(t, f.ref(":v"), Options{Output: output})
 		if err != nil || result.Path != filepath.Join(dir, "disk.raw") {
 			t.Errorf("%+v, %v", result, err)
 		}
@@ -164,7 +164,7 @@ func TestFetchFailures(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: filepath.Join(dir, "disk")}); codeOf(err) != tt.code {
+				if _, _, err := fetch(t, f.ref(":v"), Options{Output: filepath.Join(dir, "disk")}); codeOf(err) != tt.code {
 					t.Errorf("got %v", err)
 				}
 				wantFiles(t, dir, want)
@@ -200,7 +200,7 @@ func TestFetchCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := Fetch(ctx, c, ref, FetchOptions{Output: filepath.Join(dir, "disk")}); !errors.Is(err, context.Canceled) {
+	if _, err := File(ctx, c, ref, Options{Output: filepath.Join(dir, "disk")}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	wantFiles(t, dir, nil)
@@ -216,7 +216,7 @@ func TestFetchTitles(t *testing.T) {
 		f := newFileRegistry(t)
 		f.index(t, "v", child{content: "x", disktype: "raw", title: title})
 		dir := t.TempDir()
-		_, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: dir})
+		_, _, err := fetch(t, f.ref(":v"), Options{Output: dir})
 		if want == "" {
 			if codeOf(err) != 3 {
 				t.Errorf("%q: %v", title, err)
@@ -264,7 +264,7 @@ func TestFetchDecompress(t *testing.T) {
 		f := newFileRegistry(t)
 		f.index(t, "v", tt.child)
 		dir := t.TempDir()
-		result, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: dir, Decompress: true})
+		result, _, err := fetch(t, f.ref(":v"), Options{Output: dir, Decompress: true})
 		if tt.name == "" {
 			if codeOf(err) != 3 {
 				t.Errorf("%s: %v", tt.child.layerType, err)
@@ -280,13 +280,13 @@ func TestFetchDecompress(t *testing.T) {
 			t.Errorf("%+v", result)
 		}
 		f.requests()
-		result, _, err = fetch(t, f.ref(":v"), FetchOptions{Output: dir, Decompress: true})
+		result, _, err = fetch(t, f.ref(":v"), Options{Output: dir, Decompress: true})
 		if n := blobRequests(f.requests()); err != nil || (n > 0) != tt.again || result.Changed != tt.again {
 			t.Errorf("again: %+v, %v, %d blobs", result, err, n)
 		}
 		// Without the request the blob comes as it is, under its own name.
 		raw := t.TempDir()
-		if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: raw}); err != nil {
+		if _, _, err := fetch(t, f.ref(":v"), Options{Output: raw}); err != nil {
 			t.Fatal(err)
 		}
 		wantFiles(t, raw, map[string]string{tt.child.title: tt.child.content})
@@ -305,7 +305,7 @@ func TestFetchNearlyEmpty(t *testing.T) {
 	f := newFileRegistry(t)
 	f.index(t, "v", child{content: gz.String(), disktype: "raw", layerType: "application/gzip"})
 	dir := t.TempDir()
-	_, _, err = fetch(t, f.ref(":v"), FetchOptions{Output: filepath.Join(dir, "disk"), Decompress: true})
+	_, _, err = fetch(t, f.ref(":v"), Options{Output: filepath.Join(dir, "disk"), Decompress: true})
 	var refusal *spec.Refusal
 	if !errors.As(err, &refusal) || !strings.Contains(refusal.Hint(), "--decompress") {
 		t.Errorf("got %v", err)

@@ -1,4 +1,4 @@
-package extract
+package fetch
 
 import (
 	"bytes"
@@ -214,7 +214,7 @@ func marshalJSON(t *testing.T, v any) []byte {
 }
 
 // fetch runs Fetch; the warnings come along.
-func fetch(t *testing.T, ref string, o FetchOptions) (*FetchResult, []string, error) {
+func fetch(t *testing.T, ref string, o Options) (*Result, []string, error) {
 	t.Helper()
 	r, err := transport.ParseReference(ref)
 	if err != nil {
@@ -232,6 +232,6 @@ func fetch(t *testing.T, ref string, o FetchOptions) (*FetchResult, []string, er
 	defer c.Close()
 	var warnings []string
 	o.Warn = func(format string, a ...any) { warnings = append(warnings, fmt.Sprintf(format, a...)) }
-	result, err := Fetch(t.Context(), c, r, o)
+	result, err := File(t.Context(), c, r, o)
 	return result, warnings, err
 }

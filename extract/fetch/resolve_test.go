@@ -1,4 +1,4 @@
-package extract
+package fetch
 
 import (
 	"bytes"
@@ -104,7 +104,7 @@ func TestDecisions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFileRegistry(t)
 			index := f.index(t, "v", tt.children...)
-			result, _, err := fetch(t, f.ref(":v"), FetchOptions{Arch: tt.arch, Source: tt.source, DryRun: true})
+			result, _, err := fetch(t, f.ref(":v"), Options{Arch: tt.arch, Source: tt.source, DryRun: true})
 			checkDecision(t, result, err, tt.want, tt.format)
 			if err == nil && (result.IndexDigest != index.Digest || result.URL != f.ref("@"+result.ManifestDigest.String())) {
 				t.Errorf("got %+v", result)
@@ -113,7 +113,7 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-func checkDecision(t *testing.T, got *FetchResult, err error, want, format string) {
+func checkDecision(t *testing.T, got *Result, err error, want, format string) {
 	t.Helper()
 	switch want {
 	case noFile:
@@ -155,7 +155,7 @@ func TestLoneManifests(t *testing.T) {
 			f := newFileRegistry(t)
 			f.tag("v", f.manifest(t, tt.child))
 			// It has no platform, so every architecture will do.
-			result, _, err := fetch(t, f.ref(":v"), FetchOptions{Arch: "riscv64", DryRun: true})
+			result, _, err := fetch(t, f.ref(":v"), Options{Arch: "riscv64", DryRun: true})
 			checkDecision(t, result, err, tt.want, tt.format)
 		})
 	}
@@ -186,7 +186,7 @@ func TestByDigest(t *testing.T) {
 		{"@" + index.Digest.String(), noFile, "", false},
 		{"@" + digest.FromString("nothing").String(), noFile, "", false},
 	} {
-		result, warnings, err := fetch(t, f.ref(tt.suffix), FetchOptions{Arch: "amd64", DryRun: true})
+		result, warnings, err := fetch(t, f.ref(tt.suffix), Options{Arch: "amd64", DryRun: true})
 		if tt.bootc != (len(warnings) > 0) || tt.bootc != (err == nil && result.Bootc) {
 			t.Errorf("%s: %+v, warnings %q", tt.suffix, result, warnings)
 		}
@@ -199,13 +199,13 @@ func TestByDigest(t *testing.T) {
 		t.Errorf("a digest needs no list of tags: %q", asked)
 	}
 	// A container of many layers is an answer, but not one that can be written.
-	if result, _, err := fetch(t, f.ref("@"+container.Digest.String()), FetchOptions{DryRun: true}); err != nil || !result.Bootc {
+	if result, _, err := fetch(t, f.ref("@"+container.Digest.String()), Options{DryRun: true}); err != nil || !result.Bootc {
 		t.Errorf("container: %+v, %v", result, err)
 	}
-	if _, _, err := fetch(t, f.ref("@"+container.Digest.String()), FetchOptions{Output: filepath.Join(t.TempDir(), "x")}); codeOf(err) != 3 {
+	if _, _, err := fetch(t, f.ref("@"+container.Digest.String()), Options{Output: filepath.Join(t.TempDir(), "x")}); codeOf(err) != 3 {
 		t.Errorf("container: %v", err)
 	}
-	if _, _, err := fetch(t, f.ref("@"+digest.SHA384.FromString("x").String()), FetchOptions{DryRun: true}); codeOf(err) != 2 {
+	if _, _, err := fetch(t, f.ref("@"+digest.SHA384.FromString("x").String()), Options{DryRun: true}); codeOf(err) != 2 {
 		t.Errorf("sha384: %v", err)
 	}
 }
@@ -213,19 +213,19 @@ func TestByDigest(t *testing.T) {
 // TestTags: a tag has to be listed, wherever in the list it stands.
 func TestTags(t *testing.T) {
 	f := newFileRegistry(t)
-	if _, _, err := fetch(t, f.ref(":v"), FetchOptions{DryRun: true}); codeOf(err) != 4 {
+	if _, _, err := fetch(t, f.ref(":v"), Options{DryRun: true}); codeOf(err) != 4 {
 		t.Errorf("no tags at all: %v", err)
 	}
 	for _, tag := range []string{"a", "b", "c", "d", "latest"} {
 		f.index(t, tag, child{content: tag, disktype: "raw"})
 	}
 	for _, tt := range []struct{ suffix, want string }{{":a", "a"}, {":c", "c"}, {"", "latest"}, {":e", noFile}} {
-		result, _, err := fetch(t, f.ref(tt.suffix), FetchOptions{DryRun: true})
+		result, _, err := fetch(t, f.ref(tt.suffix), Options{DryRun: true})
 		checkDecision(t, result, err, tt.want, "raw")
 	}
 	f.requests()
 	f.tags = f.tags[:4]
-	_, _, err := fetch(t, f.ref(""), FetchOptions{DryRun: true})
+	_, _, err := fetch(t, f.ref(""), Options{DryRun: true})
 	if codeOf(err) != 4 || !strings.Contains(err.Error(), `"d"`) {
 		t.Errorf("a tag that is there and not listed: %v", err)
 	}
@@ -241,7 +241,7 @@ func TestNestedIndex(t *testing.T) {
 	f.tag("v", f.put(ocispec.MediaTypeImageIndex, marshalJSON(t, ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{inner},
 	})))
-	if _, _, err := fetch(t, f.ref(":v"), FetchOptions{DryRun: true}); codeOf(err) != 4 {
+	if _, _, err := fetch(t, f.ref(":v"), Options{DryRun: true}); codeOf(err) != 4 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -252,7 +252,7 @@ func TestNulls(t *testing.T) {
 		f := newFileRegistry(t)
 		good := f.index(t, "good", child{content: "container", container: true, arch: "s390x"}, child{content: "x", disktype: "raw", arch: "amd64"})
 		body := f.blobs[good.Digest.String()]
-		if _, warnings, err := fetch(t, f.ref(":good"), FetchOptions{Arch: "amd64", DryRun: true}); err != nil || len(warnings) > 0 {
+		if _, warnings, err := fetch(t, f.ref(":good"), Options{Arch: "amd64", DryRun: true}); err != nil || len(warnings) > 0 {
 			t.Fatalf("%q, %v", warnings, err)
 		}
 		edited := bytes.Replace(body, []byte(`"platform":`), []byte(`"platform":null,"was":`), 1)
@@ -260,7 +260,7 @@ func TestNulls(t *testing.T) {
 			edited = bytes.Replace(body, []byte(`"platform":`), []byte(`"annotations":null,"platform":`), 1)
 		}
 		f.tag("v", f.put(ocispec.MediaTypeImageIndex, edited))
-		result, warnings, err := fetch(t, f.ref(":v"), FetchOptions{Arch: "amd64", DryRun: true})
+		result, warnings, err := fetch(t, f.ref(":v"), Options{Arch: "amd64", DryRun: true})
 		checkDecision(t, result, err, "x", "raw")
 		if len(warnings) != 1 || !strings.Contains(warnings[0], key) {
 			t.Errorf("warnings %q", warnings)
@@ -273,10 +273,10 @@ func TestArchitectureUnsaid(t *testing.T) {
 	f := newFileRegistry(t)
 	f.index(t, "two", everything()...)
 	f.index(t, "one", child{content: "x", disktype: "raw", arch: "amd64"}, child{content: "y", disktype: "vmdk", arch: "arm64"})
-	if _, warnings, _ := fetch(t, f.ref(":two"), FetchOptions{DryRun: true}); len(warnings) != 1 {
+	if _, warnings, _ := fetch(t, f.ref(":two"), Options{DryRun: true}); len(warnings) != 1 {
 		t.Errorf("warnings %q", warnings)
 	}
-	if _, warnings, _ := fetch(t, f.ref(":one"), FetchOptions{DryRun: true}); len(warnings) != 0 {
+	if _, warnings, _ := fetch(t, f.ref(":one"), Options{DryRun: true}); len(warnings) != 0 {
 		t.Errorf("warnings %q", warnings)
 	}
 }
@@ -286,7 +286,7 @@ func TestArchitectureUnsaid(t *testing.T) {
 func TestAltered(t *testing.T) {
 	f := newFileRegistry(t)
 	index := f.index(t, "v", child{content: "x", disktype: "raw"})
-	result, _, err := fetch(t, f.ref(":v"), FetchOptions{DryRun: true})
+	result, _, err := fetch(t, f.ref(":v"), Options{DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestAltered(t *testing.T) {
 		f.blobs[d.String()] = bytes.Replace(good, []byte("x"), []byte("y"), 1)
 		f.mu.Unlock()
 		out := filepath.Join(t.TempDir(), "x")
-		if _, _, err := fetch(t, f.ref(":v"), FetchOptions{Output: out}); codeOf(err) != 3 {
+		if _, _, err := fetch(t, f.ref(":v"), Options{Output: out}); codeOf(err) != 3 {
 			t.Errorf("%s: %v", d, err)
 		}
 		f.mu.Lock()
@@ -319,7 +319,7 @@ func TestCompression(t *testing.T) {
 	} {
 		f := newFileRegistry(t)
 		f.index(t, "v", child{content: "x", disktype: "raw", layerType: mediaType, title: "disk.raw.zst"})
-		result, _, err := fetch(t, f.ref(":v"), FetchOptions{DryRun: true})
+		result, _, err := fetch(t, f.ref(":v"), Options{DryRun: true})
 		if err != nil || string(result.Compression) != want || result.MediaType != mediaType || result.Title != "disk.raw.zst" {
 			t.Errorf("%s: %+v, %v", mediaType, result, err)
 		}
