@@ -1,20 +1,28 @@
 package extract
 
 import (
+	"sync"
+
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
 // SpokePlainHTTP returns a function that tells whether a registry, given as
-// "host[:port]", spoke plain HTTP when a tree of the boot directory dir was
+// "host[:port]", spoke plain HTTP when a tree of one of the boot directories dirs was
 // last pulled from it. Where plain HTTP is allowed it saves the question over
-// TLS on every run. dir may be empty or missing.
-func SpokePlainHTTP(dir string) func(host string) bool {
-	hosts := map[string]bool{}
-	if dir != "" {
-		recordHTTPHosts(dir, hosts)
-	}
-	return func(host string) bool { return hosts[host] }
+// TLS on every run; elsewhere nobody asks, and nothing is read. A directory may be
+// missing, its name empty.
+func SpokePlainHTTP(dirs ...string) func(host string) bool {
+	hosts := sync.OnceValue(func() map[string]bool {
+		hosts := map[string]bool{}
+		for _, dir := range dirs {
+			if dir != "" {
+				recordHTTPHosts(dir, hosts)
+			}
+		}
+		return hosts
+	})
+	return func(host string) bool { return hosts()[host] }
 }
 
 // recordHTTPHosts reads the records; what cannot be read is no reason to fail

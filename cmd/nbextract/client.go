@@ -18,11 +18,11 @@ func newClient(env *cli.Env, flags *cli.RegistryFlags, dir string) (*transport.C
 }
 
 // clientOptions are what all commands have in common.
-func clientOptions(env *cli.Env, flags *cli.RegistryFlags, dir string) transport.Options {
+func clientOptions(env *cli.Env, flags *cli.RegistryFlags, dirs ...string) transport.Options {
 	return transport.Options{
 		AuthFile: flags.AuthFile, Creds: flags.Creds, CertDir: flags.CertDir, TLSVerify: flags.TLSVerify,
 		UserAgent: userAgent(),
-		Log:       env.Debug, Warn: env.Warn, Progress: env.Progress(), PreferHTTP: extract.SpokePlainHTTP(dir),
+		Log:       env.Debug, Warn: env.Warn, Progress: env.Progress(), PreferHTTP: extract.SpokePlainHTTP(dirs...),
 	}
 }
 

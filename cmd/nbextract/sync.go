@@ -125,7 +125,7 @@ type clientPool struct {
 	flags   *cli.RegistryFlags
 	mirrors failoverFlags
 	cat     *catalog.Catalog
-	entries []catalog.Entry
+	dirs    []string                // boot directories of the entries
 	health  *transport.MirrorHealth // of all clients
 
 	mu      sync.Mutex
@@ -135,18 +135,12 @@ type clientPool struct {
 // newClientPool makes a pool for a catalogue, which knows mirrors, too. What the
 // flags say of these counts more.
 func newClientPool(env *cli.Env, flags *cli.RegistryFlags, mirrors *failoverFlags, c *catalog.Catalog, entries []catalog.Entry) *clientPool {
-	p := &clientPool{env: env, flags: flags, mirrors: *mirrors, cat: c, entries: entries}
+	p := &clientPool{env: env, flags: flags, mirrors: *mirrors, cat: c, dirs: catalog.Destinations(entries)}
 	if !p.mirrors.ordered && c.MirrorOrder != "" {
 		p.mirrors.order = c.MirrorOrder
 	}
 	p.mirrors.urlHosts = append(slices.Clone(c.URLHosts), p.mirrors.urlHosts...)
-	var dirs []string
-	for _, e := range entries {
-		if !slices.Contains(dirs, e.Destination) {
-			dirs = append(dirs, e.Destination)
-		}
-	}
-	p.health = extract.MirrorHealth(dirs...)
+	p.health = extract.MirrorHealth(p.dirs...)
 	return p
 }
 
@@ -164,9 +158,8 @@ func (p *clientPool) get(tlsVerify *bool) (*transport.Client, error) {
 	if c := p.clients[key]; c != nil {
 		return c, nil
 	}
-	o := clientOptions(p.env, &flags, "")
+	o := clientOptions(p.env, &flags, p.dirs...)
 	o.Mirrors = p.cat.Mirrors
-	o.PreferHTTP = p.spokePlainHTTP()
 	p.mirrors.apply(&o, p.health)
 	c, err := transport.NewClient(o)
 	if err != nil {
@@ -177,29 +170,6 @@ func (p *clientPool) get(tlsVerify *bool) (*transport.Client, error) {
 	}
 	p.clients[key] = c
 	return c, nil
-}
-
-// spokePlainHTTP asks the records of all boot directories.
-func (p *clientPool) spokePlainHTTP() func(string) bool {
-	// Only where plain http is allowed does anybody ask.
-	records := sync.OnceValue(func() (ask []func(string) bool) {
-		seen := map[string]bool{}
-		for _, e := range p.entries {
-			if !seen[e.Destination] {
-				seen[e.Destination] = true
-				ask = append(ask, extract.SpokePlainHTTP(e.Destination))
-			}
-		}
-		return ask
-	})
-	return func(host string) bool {
-		for _, f := range records() {
-			if f(host) {
-				return true
-			}
-		}
-		return false
-	}
 }
 
 func (p *clientPool) close() {
