@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // live is the tag that moves from version to version.
@@ -77,11 +78,12 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 	stages := []struct {
 		table   *table
 		version int
+		again   bool // it can be done again
 	}{
-		{newTable("a first pull of "+s.opts.versions[0], "floor"), 0},
-		{newTable("nothing changed", ""), 0},
-		{newTable("the update to "+s.opts.versions[1], "rsync -a"), 1},
-		{newTable("the update to "+s.opts.versions[2], "rsync -a"), 2},
+		{newTable("a first pull of "+s.opts.versions[0], "floor"), 0, false},
+		{newTable("nothing changed", ""), 0, true},
+		{newTable("the update to "+s.opts.versions[1], "rsync -a"), 1, false},
+		{newTable("the update to "+s.opts.versions[2], "rsync -a"), 2, false},
 	}
 	failed := map[string]bool{}
 	for round := range s.rounds() {
@@ -98,6 +100,9 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 					continue
 				}
 				f, err := s.stagePull(ctx, p, stage.version, round == 0)
+				if err == nil && stage.again && round > 0 {
+					f, err = s.often(ctx, p, s.opts.versions[stage.version], f)
+				}
 				failed[p.name] = err != nil
 				stage.table.add(round, p.name, f, err)
 				s.said(p.name, f, err)
@@ -134,6 +139,26 @@ func (s *stand) stagePull(ctx context.Context, p peer, version int, look bool) (
 		err = same(ctx, s.trees[version], filepath.Join(s.dest(p), p.at))
 	}
 	return f, err
+}
+
+// A command that is over in less than shortRun is run so many times, and the medians
+// count: of a few milliseconds, one run tells mostly what the machine did before.
+const (
+	shortRun  = 200 * time.Millisecond
+	shortRuns = 11
+)
+
+// often repeats a pull that changes nothing, if it is a short one; first is what it took.
+func (s *stand) often(ctx context.Context, p peer, version string, first figures) (figures, error) {
+	all := []figures{first}
+	for first.wall < shortRun && len(all) < shortRuns {
+		f, err := s.runPull(ctx, p, version)
+		if err != nil {
+			return f, err
+		}
+		all = append(all, f)
+	}
+	return median(all), nil
 }
 
 // small measures what a change of 30 bytes beside a large image costs.
