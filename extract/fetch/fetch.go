@@ -192,7 +192,7 @@ func fileCodec(mediaType string) spec.Codec {
 	return spec.CodecNone
 }
 
-// fetchFile brings the file to its place, unless it is there, and completes the
+// write brings the file to its place, unless it is there, and completes the
 // result.
 func write(ctx context.Context, src transport.Source, layer ocispec.Descriptor, r *Result, o Options) error {
 	codec := spec.CodecNone

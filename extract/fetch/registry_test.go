@@ -213,7 +213,7 @@ func marshalJSON(t *testing.T, v any) []byte {
 	return b
 }
 
-// fetch runs Fetch; the warnings come along.
+// fetch runs File; the warnings come along.
 func fetch(t *testing.T, ref string, o Options) (*Result, []string, error) {
 	t.Helper()
 	r, err := transport.ParseReference(ref)

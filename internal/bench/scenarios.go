@@ -212,12 +212,14 @@ func (s *stand) large(ctx context.Context) (string, error) {
 		for _, p := range s.present(func(p peer) bool { return p.name == "nbpack, nbextract" }) {
 			f, err := s.runPack(ctx, p, repo(p.name), tree, live)
 			t.once("nbpack build", f, err)
+			s.said("nbpack build", f, err)
 			if err == nil {
 				if err = renew(s.dest(p)); err != nil {
 					return "", err
 				}
 				f, err = s.runPull(ctx, p, "")
 				t.once("nbextract pull", f, err)
+				s.said("nbextract pull", f, err)
 			}
 			if err = renew(s.dest(p)); err != nil {
 				return "", err

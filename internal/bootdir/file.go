@@ -28,7 +28,7 @@ type File struct {
 	done  int64            // bytes taken
 	large *directio.Writer // what they go through; nil for a small file
 	put   int64            // bytes in the file
-	ahead int64            // bytes of it that space is set aside for that the file system has set aside
+	ahead int64            // bytes of it that space is set aside for
 	err   error
 	mtime *unix.Timespec // when not nil, keeps this time instead of a new one
 	loose bool           // it is not read back

@@ -269,6 +269,12 @@ func (s *salvager) move(dir *dirFD, name, rel string, st *unix.Stat_t) error {
 	if uint64(st.Nlink) != s.names[st.Ino] {
 		return nil
 	}
+	if perm(st) != fileMode {
+		s.d.cutTorn(dir, name, st)
+		if st.Size < s.d.opts.atLeast(leftoverMin) {
+			return nil
+		}
+	}
 	to := leftoverName(s.key, rel)
 	if old, err := s.to.stat(to); err == nil && perm(st) != fileMode && (perm(old) == fileMode || old.Size > st.Size) {
 		return nil

@@ -2,8 +2,10 @@
 
 package bootdir
 
-// reserveStretch is how many bytes of a large file are set aside at once. A file that is
-// torn by a kill ends with zeros for at most as many.
+import "golang.org/x/sys/unix"
+
+// reserveStretch is how many bytes of a large file are set aside at once. What a kill
+// leaves of one ends in at most as many that nobody wrote, see cutTorn.
 const reserveStretch = 64 << 20
 
 // reserve sets space aside for the bytes up to end, and some more: a file that grows
@@ -27,5 +29,22 @@ func (f *File) reserve(end int64) {
 func (f *File) cutReserve() {
 	if f.ahead > f.put {
 		_ = f.s.d.ops.truncate(f.fd, f.up.join(f.name), f.put)
+	}
+}
+
+// cutTorn does the same to a file that a killed run has left, and keeps st true. The file
+// system knows what was never written. It knows by its blocks, and that is exact, since
+// only the last write to a large file ends within one. Where it does not know, and after an
+// error, the file stays as it is, to be found out by its digest.
+func (d *Dir) cutTorn(dir *dirFD, name string, st *unix.Stat_t) {
+	file, _, err := openOwn(dir, name, unix.O_RDWR)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	fd := int(file.Fd())
+	end, err := unix.Seek(fd, 0, unix.SEEK_HOLE)
+	if err == nil && end < st.Size && d.ops.truncate(fd, dir.join(name), end) == nil {
+		st.Size = end
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	_ "github.com/nbpack/nbpack/internal/collector" // before the libraries begin
+	_ "github.com/nbpack/nbpack/internal/collector" // before libraries compile their expressions
 )
 
 // App is a command line program.

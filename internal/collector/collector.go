@@ -1,6 +1,8 @@
 // Package collector puts the first garbage collection of a program off. It is imported
-// for that effect, and imports next to nothing: so it is set up before the libraries are,
-// which make the garbage.
+// for that effect. Packages are set up in the order of their import paths, as soon as what
+// they import is: this one needs so little that its turn comes before that of regexp, and of
+// the many that compile expressions, which make the garbage. A test of "nbextract pull" that
+// counts collections watches it.
 package collector
 
 import (
