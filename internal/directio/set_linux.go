@@ -21,3 +21,11 @@ func set(fd int, on bool) bool {
 	}
 	return on
 }
+
+// pays tells whether writing past the page cache is worth it. On btrfs it is not: where
+// data has checksums, which is the rule, kernels since 6.14 take direct writes through the
+// cache all the same, and wait for the disk after each.
+func pays(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) != nil || int64(st.Type) != unix.BTRFS_SUPER_MAGIC
+}

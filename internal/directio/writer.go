@@ -11,7 +11,7 @@ import (
 const blocks = 4
 
 // Writer writes a file front to back in blocks of BlockSize, past the page cache as
-// far as the file system takes part, in a goroutine of its own: the caller fills the
+// far as the file system takes part and gains by it, in a goroutine of its own: the caller fills the
 // next block meanwhile. What does not fill a block waits for Flush. Every Writer must
 // be ended, by Flush or Stop.
 type Writer struct {
@@ -31,7 +31,7 @@ type Writer struct {
 // NewWriter writes the file fd, which is empty. append gets blocks and puts them
 // behind each other into the file; it may be asked again for what it has not written.
 func NewWriter(fd int, append func(p []byte) (int, error)) *Writer {
-	return &Writer{fd: fd, append: append, direct: set(fd, true), block: buffer(BlockSize)[:0], made: 1, fail: make(chan struct{})}
+	return &Writer{fd: fd, append: append, direct: pays(fd) && set(fd, true), block: buffer(BlockSize)[:0], made: 1, fail: make(chan struct{})}
 }
 
 // Write implements [io.Writer]. An error of the disk may be one of an earlier Write.
