@@ -106,6 +106,10 @@ boot-test: build ## boot virtual machines from a tree that nbextract wrote, some
 	CGO_ENABLED=0 NBPACK_BOOT_TEST=1 NBPACK=$(CURDIR)/bin/nbpack NBEXTRACT=$(CURDIR)/bin/nbextract \
 		$(GO) test -tags $(TAGS) -count=1 -timeout $(TESTTIMEOUT) -v ./internal/boottest
 
+.PHONY: filesystems
+filesystems: ## as root: the tests that write files on ext2, XFS, btrfs, tmpfs and an overlay, some minutes
+	.ci/filesystems
+
 # Which image is install.img of the trees: rescue-zstd.img with SMALL=1.
 BENCHIMAGE ?= $(if $(SMALL),rescue-zstd.img,install-zstd.img)
 BENCHFLAGS ?=

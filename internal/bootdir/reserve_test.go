@@ -47,6 +47,7 @@ func fileSize(t *testing.T, name string) int64 {
 // and what the file system says to that changes nothing.
 func TestReserve(t *testing.T) {
 	const large = reserveStretch + 5<<20 + 7
+	space, _ := reserves(t)
 	for name, c := range map[string]struct {
 		size, declared int64
 		fail           error
@@ -66,8 +67,12 @@ func TestReserve(t *testing.T) {
 			must(t, err)
 			sum := sha256.Sum256(content)
 			must(t, f.Close(hex.EncodeToString(sum[:])))
-			if count["fallocate"] != c.asked {
-				t.Errorf("space was asked for %d times, want %d", count["fallocate"], c.asked)
+			asked := c.asked
+			if !space {
+				asked = min(asked, 1)
+			}
+			if count["fallocate"] != asked {
+				t.Errorf("space was asked for %d times, want %d", count["fallocate"], asked)
 			}
 			if got := fileSize(t, shown); got != c.size {
 				t.Errorf("the file has %d bytes, want %d", got, c.size)
