@@ -133,3 +133,22 @@ func TestPlaceTwice(t *testing.T) {
 		t.Error("a file that is missing is placed")
 	}
 }
+
+// TestFloorAgain: only a registry that says what the tag names has answered.
+func TestFloorAgain(t *testing.T) {
+	named := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead && r.Header.Get("Accept") != "" {
+			w.Header().Set("Docker-Content-Digest", "sha256:1")
+		}
+	})
+	for name, c := range map[string]struct {
+		registry http.Handler
+		ok       bool
+	}{"named": {named, true}, "no digest": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), false}, "not there": {http.NotFoundHandler(), false}} {
+		server := httptest.NewServer(c.registry)
+		if err := floorAgain(t.Context(), server.URL); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		server.Close()
+	}
+}

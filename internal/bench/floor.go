@@ -18,7 +18,7 @@ import (
 )
 
 // The floors are what the work costs at least: each byte is fetched, digested and
-// written once, or read, digested and compressed once. They prove nothing more and
+// written once, or read, digested and compressed once, or a registry is asked once. They prove nothing more and
 // keep no promise about interruptions.
 
 func floorPullCommand() *cobra.Command {
@@ -29,6 +29,18 @@ func floorPullCommand() *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return floorPull(cmd.Context(), args[0], args[1], args[2])
+		},
+	}
+}
+
+func floorAgainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "floor-again URL TAG",
+		Short:  "Ask what the tag of an artifact names now",
+		Args:   cobra.ExactArgs(2),
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return floorAgain(cmd.Context(), args[0]+"/manifests/"+args[1])
 		},
 	}
 }
@@ -63,6 +75,24 @@ func floorPull(ctx context.Context, url, tag, dir string) error {
 		if err := floorFetch(ctx, url+"/blobs/"+layer.Digest.String(), layer.Digest.Encoded(), name); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// floorAgain learns the digest of a manifest, as is done to find that nothing changed.
+func floorAgain(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header["Accept"] = manifestTypes
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Docker-Content-Digest") == "" {
+		return fmt.Errorf("head %s: %s", url, resp.Status)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type peer struct {
 	needs []string
 	pack  string
 	pull  string
+	again string // finds that nothing changed, if that is not done by pull
 	from  string // peer whose repository is pulled, if that is not its own
 	at    string // of the tree below DEST
 }
@@ -31,10 +32,11 @@ const (
 func allPeers() []peer {
 	return []peer{
 		{
-			name: "floor",
-			pack: `exec $SELF floor-pack $TREE $TMP/blob`,
-			pull: `exec $SELF floor-pull http://$HOST/v2/$REPO $TAG $DEST`,
-			from: "raw",
+			name:  "floor",
+			pack:  `exec $SELF floor-pack $TREE $TMP/blob`,
+			pull:  `exec $SELF floor-pull http://$HOST/v2/$REPO $TAG $DEST`,
+			again: `exec $SELF floor-again http://$HOST/v2/$REPO $TAG`,
+			from:  "raw",
 		},
 		{
 			name: "floor, then the upload of its blob",

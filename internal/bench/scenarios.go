@@ -24,13 +24,13 @@ func (s *stand) runPack(ctx context.Context, p peer, repo, tree, tag string) (fi
 	return s.run(ctx, p.pack, tmp, "TREE="+tree, "REPO="+repo, "TAG="+tag, "TMP="+tmp, "SELF="+self())
 }
 
-// runPull measures one run that brings a directory up to the tag live.
-func (s *stand) runPull(ctx context.Context, p peer, version string) (figures, error) {
+// runPull measures one run that brings a directory up to the tag live, by a line of p.
+func (s *stand) runPull(ctx context.Context, p peer, line, version string) (figures, error) {
 	from := p.from
 	if from == "" {
 		from = p.name
 	}
-	return s.run(ctx, p.pull, s.dest(p), "REPO="+repo(from), "TAG="+live, "VERSION="+version,
+	return s.run(ctx, line, s.dest(p), "REPO="+repo(from), "TAG="+live, "VERSION="+version,
 		"DEST="+s.dest(p), "LAYOUT="+s.dest(p)+".layout", "SELF="+self())
 }
 
@@ -78,10 +78,10 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 	stages := []struct {
 		table   *table
 		version int
-		again   bool // it can be done again
+		again   bool // nothing is new, and it can be done again
 	}{
 		{newTable("a first pull of "+s.opts.versions[0], "floor"), 0, false},
-		{newTable("nothing changed", ""), 0, true},
+		{newTable("nothing changed", "floor"), 0, true},
 		{newTable("the update to "+s.opts.versions[1], "rsync -a"), 1, false},
 		{newTable("the update to "+s.opts.versions[2], "rsync -a"), 2, false},
 	}
@@ -99,9 +99,13 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 				if failed[p.name] {
 					continue
 				}
-				f, err := s.stagePull(ctx, p, stage.version, round == 0)
+				line := p.pull
+				if stage.again && p.again != "" {
+					line = p.again
+				}
+				f, err := s.stagePull(ctx, p, line, stage.version, round == 0)
 				if err == nil && stage.again && round > 0 {
-					f, err = s.often(ctx, p, s.opts.versions[stage.version], f)
+					f, err = s.often(ctx, p, line, s.opts.versions[stage.version], f)
 				}
 				failed[p.name] = err != nil
 				stage.table.add(round, p.name, f, err)
@@ -117,7 +121,7 @@ func (s *stand) pull(ctx context.Context) (string, error) {
 }
 
 // stagePull moves the tag and pulls; the first round looks at the result.
-func (s *stand) stagePull(ctx context.Context, p peer, version int, look bool) (figures, error) {
+func (s *stand) stagePull(ctx context.Context, p peer, line string, version int, look bool) (figures, error) {
 	from := p.from
 	if from == "" {
 		from = p.name
@@ -134,7 +138,7 @@ func (s *stand) stagePull(ctx context.Context, p peer, version int, look bool) (
 			return figures{}, err
 		}
 	}
-	f, err := s.runPull(ctx, p, s.opts.versions[version])
+	f, err := s.runPull(ctx, p, line, s.opts.versions[version])
 	if err == nil && look {
 		err = same(ctx, s.trees[version], filepath.Join(s.dest(p), p.at))
 	}
@@ -149,10 +153,10 @@ const (
 )
 
 // often repeats a pull that changes nothing, if it is a short one; first is what it took.
-func (s *stand) often(ctx context.Context, p peer, version string, first figures) (figures, error) {
+func (s *stand) often(ctx context.Context, p peer, line, version string, first figures) (figures, error) {
 	all := []figures{first}
 	for first.wall < shortRun && len(all) < shortRuns {
-		f, err := s.runPull(ctx, p, version)
+		f, err := s.runPull(ctx, p, line, version)
 		if err != nil {
 			return f, err
 		}
@@ -190,7 +194,7 @@ func (s *stand) twoPulls(ctx context.Context, p peer) (f figures, err error) {
 				return f, err
 			}
 		}
-		if f, err = s.runPull(ctx, p, filepath.Base(tree)); err != nil {
+		if f, err = s.runPull(ctx, p, p.pull, filepath.Base(tree)); err != nil {
 			return f, err
 		}
 	}
@@ -217,7 +221,7 @@ func (s *stand) large(ctx context.Context) (string, error) {
 				if err = renew(s.dest(p)); err != nil {
 					return "", err
 				}
-				f, err = s.runPull(ctx, p, "")
+				f, err = s.runPull(ctx, p, p.pull, "")
 				t.once("nbextract pull", f, err)
 				s.said("nbextract pull", f, err)
 			}
