@@ -52,7 +52,7 @@ func root(env *cli.Env) *cobra.Command {
 	f.Int64Var(&o.largeMiB, "large", 8192, "`MIB` of the file of the scenario large")
 	f.StringSliceVar(&o.scenarios, "scenarios", []string{"pack", "pull", "small", "large"}, "`NAMES` of what to measure")
 	f.StringArrayVar(&o.without, "without", nil, "`NAME` of a tool to leave out, as the tables call it (may be repeated)")
-	cmd.AddCommand(floorPullCommand(), floorAgainCommand(), floorPackCommand())
+	cmd.AddCommand(floorPullCommand(), floorAgainCommand(), floorPackCommand(), orasPullCommand())
 	return cmd
 }
 

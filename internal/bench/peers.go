@@ -67,6 +67,11 @@ func allPeers() []peer {
 			pull:  `exec oras pull --plain-http -o $DEST $HOST/$REPO:$TAG`,
 		},
 		{
+			name: "oras-go, as oras pulls",
+			pull: `exec $SELF oras-pull $HOST/$REPO $TAG $DEST`,
+			from: "raw",
+		},
+		{
 			name:  "regctl artifact",
 			needs: []string{"regctl"},
 			pack:  raw + `exec regctl --host reg=$HOST,tls=disabled artifact put --file-title --artifact-type application/x-tree "$@" $HOST/$REPO:$TAG`,
