@@ -4,20 +4,21 @@ import (
 	"testing"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/internal/trust"
 )
 
 // TestAdoptForgetsPolicy: a pull without demands that finds the same tree under
 // another name, or below another index, does not pass on what was accepted.
 func TestAdoptForgetsPolicy(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	image := on("amd64", reg.push("a", "", boot{version: "1"}))
-	reg.index("a", "one", image)
-	pullByHand(t, s.dir, reg, "a:one")
+	reg, dir := testshelf.New(t), t.TempDir()
+	image := testshelf.On("amd64", reg.Push("a", "", testshelf.Boot{Version: "1"}))
+	reg.Index("a", "one", image)
+	pullByHand(t, dir, reg, "a:one")
 	demands := &Trust{Signatures: &trust.Policy{}}
 	edit := func(f func(*bootdir.Tree)) {
 		t.Helper()
-		d, err := bootdir.Open(t.Context(), s.dir, bootdir.Options{})
+		d, err := bootdir.Open(t.Context(), dir, bootdir.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,15 +34,15 @@ func TestAdoptForgetsPolicy(t *testing.T) {
 	}
 	accept := func(t *bootdir.Tree) { t.Policy = demands.ID() }
 	edit(accept)
-	pullByHand(t, s.dir, reg, "a:one")
+	pullByHand(t, dir, reg, "a:one")
 	edit(func(tree *bootdir.Tree) {
 		if tree.Policy != demands.ID() {
 			t.Error("a pull that found nothing new forgot what was accepted")
 		}
 	})
 	// Another reference, and the same reference with another index.
-	reg.index("a", "two", image)
-	pullByHand(t, s.dir, reg, "a:two")
+	reg.Index("a", "two", image)
+	pullByHand(t, dir, reg, "a:two")
 	forgot := func(tree *bootdir.Tree) {
 		if tree.Policy != "" {
 			t.Errorf("%q counts as accepted", tree.Reference)
@@ -49,12 +50,11 @@ func TestAdoptForgetsPolicy(t *testing.T) {
 	}
 	edit(forgot)
 	edit(accept)
-	other := on("arm64", reg.push("a", "", boot{version: "1", arch: "arm64"}))
-	reg.index("a", "two", image, other)
-	c := reg.host() // the platform must be chosen now
-	r := s.must("- {ref: '" + c + "/a:two', platforms: [amd64]}\n")
-	if r.Changed != 0 {
-		t.Errorf("%+v", r)
+	other := testshelf.On("arm64", reg.Push("a", "", testshelf.Boot{Version: "1", Arch: "arm64"}))
+	reg.Index("a", "two", image, other)
+	r, err := pull(t, dir, reg, "a:two", Options{Platforms: []string{"amd64"}}) // it must be chosen now
+	if err != nil || changed(r) != 0 {
+		t.Errorf("%v %+v", err, r)
 	}
 	edit(forgot)
 }

@@ -7,21 +7,20 @@ import (
 
 	"github.com/nbpack/nbpack/extract/menu"
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // TestCheckMenusOfMany: what a commit asks about menus is about its own trees, however
 // many others there are.
 func TestCheckMenusOfMany(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, at := testshelf.New(t), t.TempDir()
 	const many = 20
-	var text strings.Builder
 	for i := range many {
-		reg.push("a", fmt.Sprint(i), boot{version: fmt.Sprint(i)})
-		fmt.Fprintf(&text, "- {ref: '%s/a:%d'}\n", reg.host(), i)
+		reg.Push("a", fmt.Sprint(i), testshelf.Boot{Version: fmt.Sprint(i)})
+		pullByHand(t, at, reg, fmt.Sprint("a:", i))
 	}
-	s.must(text.String())
-	dir, err := bootdir.Open(t.Context(), s.dir, bootdir.Options{})
+	dir, err := bootdir.Open(t.Context(), at, bootdir.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,30 +42,8 @@ func TestCheckMenusOfMany(t *testing.T) {
 	}
 }
 
-// TestMenusLeaveOut: what is in no menu is told with the run that brings it, and not
-// with each later one.
+// TestMenusLeaveOut: what has no architecture is in no menu.
 func TestMenusLeaveOut(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	var log []string
-	s.opts.Log = func(format string, a ...any) { log = append(log, fmt.Sprintf(format, a...)) }
-	const menus = "menus: [ipxe]\n"
-	reg.push("a", "v", boot{version: "1"})
-	first := "- {ref: '" + reg.host() + "/a:v'}\n"
-	s.must(first + menus)
-	reg.push("b", "v", boot{version: "2", files: map[string]string{"what": "is this?"}})
-	for run, want := range []int{1, 0} {
-		log = nil
-		s.must(first + "- {ref: '" + reg.host() + "/b:v'}\n" + menus)
-		told := 0
-		for _, line := range log {
-			if strings.Contains(line, `"os/2/amd64" is in none, because it is not clear`) {
-				told++
-			}
-		}
-		if told != want {
-			t.Errorf("run %d: %q", run, log)
-		}
-	}
 	img := &bootdir.Image{Entries: []spec.Entry{{Path: "vmlinuz", Type: spec.TypeFile}}}
 	m := &menuMaker{menus: []Menu{{Format: menu.IPXE, Path: "boot.ipxe"}}, image: func(string) (*bootdir.Image, error) { return img, nil }}
 	_, err := m.make([]bootdir.Tree{{Live: "a", Digest: "sha256:1"}, {Live: "b", Digest: "sha256:2", Platform: "linux/amd64"}})

@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/archive"
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -16,7 +17,7 @@ import (
 // drawnFrom is the blueprint of a plain tar.
 func drawnFrom(t testing.TB, files map[string]string) *blueprint {
 	t.Helper()
-	tarred, _ := tarball(files)
+	tarred, _ := testshelf.Tarball(files)
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(tarred), Size: int64(len(tarred))}
 	split, ranges, err := archive.ScanTar(t.Context(), bytes.NewReader(tarred), desc, 0)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestRepairOfOneLayer: what is damaged comes back alone, also where SHA256SUM lies
@@ -12,10 +14,10 @@ import (
 func TestRepairOfOneLayer(t *testing.T) {
 	for _, single := range []bool{false, true} {
 		for _, name := range []string{"vmlinuz", "menu", "SHA256SUM"} {
-			reg, dir := newShelf(t), t.TempDir()
-			files := stored(3 << 20)
+			reg, dir := testshelf.New(t), t.TempDir()
+			files := testshelf.Noise(3 << 20)
 			files["menu"] = "default"
-			reg.push("a", "v1", boot{version: "1", single: single, chunked: true, files: files})
+			reg.Push("a", "v1", testshelf.Boot{Version: "1", Single: single, Chunked: true, Files: files})
 			pullByHand(t, dir, reg, "a:v1")
 			live := filepath.Join(dir, "os/1/amd64", name)
 			good, err := os.ReadFile(live)

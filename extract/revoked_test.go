@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -67,7 +68,7 @@ func TestRevokedPrograms(t *testing.T) {
 		{name: "a kernel is no question of this", was: map[string]string{"vmlinuz": shim(4)}, now: map[string]string{"vmlinuz": shim(3)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			reg, s := newShelf(t), newSyncer(t)
+			reg, dir := testshelf.New(t), t.TempDir()
 			was := tt.was
 			if was == nil {
 				was = base
@@ -81,30 +82,32 @@ func TestRevokedPrograms(t *testing.T) {
 					delete(now, name)
 				}
 			}
-			text := "- {ref: '" + reg.host() + "/a:v', platforms: [all]"
-			reg.push("a", "v", boot{version: "1", files: was, created: &early})
-			s.must(text + "}\n")
-			reg.push("a", "v", boot{version: "1", files: now, created: &late})
-			r, err := s.run(text + "}\n")
+			all := Options{Platforms: []string{"all"}}
+			reg.Push("a", "v", testshelf.Boot{Version: "1", Files: was, Created: &early})
+			if _, err := pull(t, dir, reg, "a:v", all); err != nil {
+				t.Fatal(err)
+			}
+			reg.Push("a", "v", testshelf.Boot{Version: "1", Files: now, Created: &late})
+			r, err := pull(t, dir, reg, "a:v", all)
 			if tt.refused == "" {
-				if err != nil || r.Changed != 1 {
+				if err != nil || changed(r) != 1 {
 					t.Errorf("%v, %+v", err, r)
 				}
 				return
 			}
-			var sum *SyncError
-			if !errors.As(err, &sum) || sum.ExitCode() != 3 || r.Changed != 0 || len(r.Failures) != 1 {
+			var refusal *spec.Refusal
+			if !errors.As(err, &refusal) || refusal.ExitCode() != 3 || changed(r) != 0 {
 				t.Fatalf("%v, %+v", err, r)
 			}
-			f := r.Failures[0]
-			if !strings.Contains(f.Message, tt.refused) || !strings.Contains(f.Message, spec.RuleDowngrade) {
-				t.Errorf("%+v", f)
+			if !strings.Contains(err.Error(), tt.refused) || !strings.Contains(err.Error(), spec.RuleDowngrade) {
+				t.Error(err)
 			}
-			if list, err := Verify(t.Context(), s.dir); err != nil || len(list) != 1 || problems(list) {
+			if list, err := Verify(t.Context(), dir); err != nil || len(list) != 1 || problems(list) {
 				t.Errorf("what is installed was touched: %v %+v", err, list)
 			}
-			if r := s.must(text + ", allow-downgrade: true}\n"); r.Changed != 1 {
-				t.Errorf("with allow-downgrade: %+v", r)
+			all.AllowDowngrade = true
+			if r, err := pull(t, dir, reg, "a:v", all); err != nil || changed(r) != 1 {
+				t.Errorf("with AllowDowngrade: %v %+v", err, r)
 			}
 		})
 	}
@@ -118,23 +121,24 @@ func TestRevokedWithoutGeneration(t *testing.T) {
 	for layout, program := range map[string]string{"default": "shimx64.efi", "debian": "debian-installer/amd64/bootnetx64.efi", "cobbler": "efi/shimx64.efi"} {
 		for name, lose := range map[string]string{"the generation": "", "the program in it": program} {
 			t.Run(layout+" without "+name, func(t *testing.T) {
-				reg, s := newShelf(t), newSyncer(t)
-				b := boot{version: "1", files: map[string]string{program: shim(4), "efi/grubx64.efi": efiProgram()}, created: &early}
-				b.labels = map[string]string{spec.LabelEntrypoint: program, spec.LabelAltEntrypoint: "efi/grubx64.efi"}
-				text := "- {ref: '" + reg.host() + "/a:v', layout: " + layout + "}\n"
-				old := reg.push("a", "v", b)
-				s.must(text)
-				for _, dir := range []string{"by-digest/" + old.Digest.Encoded() + "/" + lose, "netboot"} { // Cobbler's loaders stand beside that
-					if err := os.RemoveAll(filepath.Join(s.dir, dir)); err != nil {
+				reg, dir := testshelf.New(t), t.TempDir()
+				b := testshelf.Boot{Version: "1", Files: map[string]string{program: shim(4), "efi/grubx64.efi": efiProgram()}, Created: &early}
+				b.Labels = map[string]string{spec.LabelEntrypoint: program, spec.LabelAltEntrypoint: "efi/grubx64.efi"}
+				o := Options{Layouts: []string{layout}}
+				old := reg.Push("a", "v", b)
+				if _, err := pull(t, dir, reg, "a:v", o); err != nil {
+					t.Fatal(err)
+				}
+				for _, place := range []string{"by-digest/" + old.Digest.Encoded() + "/" + lose, "netboot"} { // Cobbler's loaders stand beside that
+					if err := os.RemoveAll(filepath.Join(dir, place)); err != nil {
 						t.Fatal(err)
 					}
 				}
-				b.files = map[string]string{program: shim(3), "efi/grubx64.efi": efiProgram()}
-				b.created = &late
-				reg.push("a", "v", b)
-				r, err := s.run(text)
-				if err == nil || len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Message, "of SBAT generation 3") {
-					t.Errorf("%v %+v", err, r)
+				b.Files = map[string]string{program: shim(3), "efi/grubx64.efi": efiProgram()}
+				b.Created = &late
+				reg.Push("a", "v", b)
+				if _, err := pull(t, dir, reg, "a:v", o); err == nil || !strings.Contains(err.Error(), "of SBAT generation 3") {
+					t.Error(err)
 				}
 			})
 		}

@@ -11,41 +11,42 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // TestSyncCosts: what did not move costs one question for each reference and one
 // list for each repository, and children of an index none at all.
 func TestSyncCosts(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	var amd, arm [3]ocispec.Descriptor
 	for i := range 3 {
 		tag := fmt.Sprintf("os-4%d", i)
 		note := map[string]string{spec.AnnotationIndexTag: tag}
-		amd[i] = reg.push("a", tag+"-amd64", boot{version: tag, notes: note})
-		arm[i] = reg.push("a", tag+"-arm64", boot{version: tag, arch: "arm64", notes: note})
-		reg.index("a", tag, on("amd64", amd[i]), on("arm64", arm[i]))
+		amd[i] = reg.Push("a", tag+"-amd64", testshelf.Boot{Version: tag, Notes: note})
+		arm[i] = reg.Push("a", tag+"-arm64", testshelf.Boot{Version: tag, Arch: "arm64", Notes: note})
+		reg.Index("a", tag, testshelf.On("amd64", amd[i]), testshelf.On("arm64", arm[i]))
 	}
-	reg.push("a", "os-40-beta", boot{version: "beta"}) // looks like a child and is none
-	text := "- {repository: " + reg.host() + "/a, tags: 'os-*', platforms: [amd64, arm64]}\n"
-	reg.asked()
+	reg.Push("a", "os-40-beta", testshelf.Boot{Version: "beta"}) // looks like a child and is none
+	text := "- {repository: " + reg.Host() + "/a, tags: 'os-*', platforms: [amd64, arm64]}\n"
+	reg.Asked()
 	r := s.must(text)
-	if r.References != 4 || r.Changed != 7 || len(r.Skipped) != 0 || r.Requests != len(reg.asked()) {
+	if r.References != 4 || r.Changed != 7 || len(r.Skipped) != 0 || r.Requests != len(reg.Asked()) {
 		t.Errorf("first run: %d references, %d changed, %+v, %d requests", r.References, r.Changed, r.Skipped, r.Requests)
 	}
 	r = s.must(text)
 	// A tag that is no child is looked at, because it may have become one.
 	want := []string{"GET /v2/a/tags/list", "HEAD /v2/a/manifests/os-40", "HEAD /v2/a/manifests/os-41", "HEAD /v2/a/manifests/os-42",
 		"HEAD /v2/a/manifests/os-40-beta"}
-	asked := reg.asked()
+	asked := reg.Asked()
 	slices.Sort(asked)
 	slices.Sort(want)
 	if !slices.Equal(asked, want) || r.Changed != 0 || r.Unchanged != 7 {
 		t.Errorf("second run asked %q, changed %d", asked, r.Changed)
 	}
 	// A child that moves with its index is looked at again.
-	moved := reg.push("a", "os-40-amd64", boot{version: "os-40", files: map[string]string{"vmlinuz": "new"}, notes: map[string]string{spec.AnnotationIndexTag: "os-40"}})
-	reg.index("a", "os-40", on("amd64", moved), on("arm64", arm[0]))
+	moved := reg.Push("a", "os-40-amd64", testshelf.Boot{Version: "os-40", Files: map[string]string{"vmlinuz": "new"}, Notes: map[string]string{spec.AnnotationIndexTag: "os-40"}})
+	reg.Index("a", "os-40", testshelf.On("amd64", moved), testshelf.On("arm64", arm[0]))
 	if r = s.must(text); r.Changed != 1 || r.Unchanged != 6 {
 		t.Errorf("after one platform moved: %d changed, %d unchanged", r.Changed, r.Unchanged)
 	}
@@ -53,42 +54,42 @@ func TestSyncCosts(t *testing.T) {
 
 // TestSyncCatalogIndex: one question answers for a thousand releases.
 func TestSyncCatalogIndex(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	n := 60
 	if !testing.Short() && os.Getenv("NBPACK_TEST_LARGE") != "" {
 		n = 1000
 	}
 	var all []ocispec.Descriptor
 	for i := range n {
-		d := on("amd64", reg.push("a", "", boot{version: fmt.Sprint(i)}))
-		release := reg.index("a", "", d)
+		d := testshelf.On("amd64", reg.Push("a", "", testshelf.Boot{Version: fmt.Sprint(i)}))
+		release := reg.Index("a", "", d)
 		release.Annotations = map[string]string{ocispec.AnnotationRefName: fmt.Sprintf("os-%d", i)}
 		all = append(all, release)
 	}
-	reg.index("a", "all", all...)
-	text := "- {catalog: '" + reg.host() + "/a:all', platforms: [amd64]}\n"
+	reg.Index("a", "all", all...)
+	text := "- {catalog: '" + reg.Host() + "/a:all', platforms: [amd64]}\n"
 	if r := s.must(text); r.Changed != n || r.References != n {
 		t.Fatalf("%d changed of %d", r.Changed, r.References)
 	}
-	reg.asked()
+	reg.Asked()
 	r := s.must(text)
-	if asked := reg.asked(); len(asked) != 1 || asked[0] != "HEAD /v2/a/manifests/all" || r.Unchanged != n || r.Requests != 1 {
+	if asked := reg.Asked(); len(asked) != 1 || asked[0] != "HEAD /v2/a/manifests/all" || r.Unchanged != n || r.Requests != 1 {
 		t.Errorf("%d requests: %.300q", len(asked), asked)
 	}
 	// One release moves: the index is read once, and that release.
-	d := on("amd64", reg.push("a", "", boot{version: "7", files: map[string]string{"vmlinuz": "new"}}))
+	d := testshelf.On("amd64", reg.Push("a", "", testshelf.Boot{Version: "7", Files: map[string]string{"vmlinuz": "new"}}))
 	notes := all[7].Annotations
-	all[7] = reg.index("a", "", d)
+	all[7] = reg.Index("a", "", d)
 	all[7].Annotations = notes
-	reg.index("a", "all", all...)
-	reg.asked()
+	reg.Index("a", "all", all...)
+	reg.Asked()
 	r = s.must(text)
-	if asked := reg.asked(); r.Changed != 1 || len(asked) > 8 {
+	if asked := reg.Asked(); r.Changed != 1 || len(asked) > 8 {
 		t.Errorf("%d changed, asked %q", r.Changed, asked)
 	}
 	// Releases are chosen as tags are.
 	s = newSyncer(t)
-	r = s.must("- {catalog: '" + reg.host() + "/a:all', tags: 'os-*', exclude: 'os-59', newest: 2}\n")
+	r = s.must("- {catalog: '" + reg.Host() + "/a:all', tags: 'os-*', exclude: 'os-59', newest: 2}\n")
 	if r.Changed != 2 || !slices.ContainsFunc(r.Trees, func(x SyncTree) bool { return x.Path == fmt.Sprintf("os/%d/amd64", n-1-boolInt(n == 60)) }) {
 		t.Errorf("%+v", r.Trees)
 	}
@@ -104,25 +105,25 @@ func boolInt(b bool) int {
 // TestSyncPassesOver: what a pattern finds and this server does not want costs
 // one question on later runs, and is no failure.
 func TestSyncPassesOver(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "os-1", boot{version: "1"})
-	reg.push("a", "os-2", boot{version: "2", arch: "arm64"})
-	reg.push("a", "os-3", boot{version: "3"})
-	text := "- {repository: " + reg.host() + "/a, tags: '*', platforms: [amd64, ppc64le]}\n"
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "os-1", testshelf.Boot{Version: "1"})
+	reg.Push("a", "os-2", testshelf.Boot{Version: "2", Arch: "arm64"})
+	reg.Push("a", "os-3", testshelf.Boot{Version: "3"})
+	text := "- {repository: " + reg.Host() + "/a, tags: '*', platforms: [amd64, ppc64le]}\n"
 	r := s.must(text)
 	if r.Changed != 2 || len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0].Reason, "holds nothing for platform") {
 		t.Fatalf("%+v", r)
 	}
-	reg.asked()
+	reg.Asked()
 	if r = s.must(text); r.Changed != 0 || len(r.Skipped) != 1 || r.Requests != 4 {
-		t.Errorf("%+v, asked %q", r, reg.asked())
+		t.Errorf("%+v, asked %q", r, reg.Asked())
 	}
 	// Other platforms are another question.
 	if r = s.must(strings.Replace(text, "ppc64le", "arm64", 1)); r.Changed != 1 || r.Unchanged != 2 {
 		t.Errorf("%+v", r)
 	}
 	// By name it is a failure.
-	if r, err := s.run("- {ref: '" + reg.host() + "/a:os-2', platforms: [amd64]}\n"); err == nil || r.Failures[0].Kind != FailPlatform {
+	if r, err := s.run("- {ref: '" + reg.Host() + "/a:os-2', platforms: [amd64]}\n"); err == nil || r.Failures[0].Kind != FailPlatform {
 		t.Errorf("%v", err)
 	}
 }
@@ -130,35 +131,35 @@ func TestSyncPassesOver(t *testing.T) {
 // TestSyncClashes: equal references make one tree, different ones are refused,
 // and neither touches what is there.
 func TestSyncClashes(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "one", boot{version: "1"})
-	reg.push("a", "same", boot{version: "1"})
-	text := "- {repository: " + reg.host() + "/a, tags: '*'}\n"
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "one", testshelf.Boot{Version: "1"})
+	reg.Push("a", "same", testshelf.Boot{Version: "1"})
+	text := "- {repository: " + reg.Host() + "/a, tags: '*'}\n"
 	r := s.must(text)
 	if r.Changed != 1 || len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0].Reason, "the same tree as") {
 		t.Fatalf("%+v", r)
 	}
-	reg.asked()
+	reg.Asked()
 	if r = s.must(text); r.Changed != 0 || r.Requests != 3 {
-		t.Errorf("%q", reg.asked())
+		t.Errorf("%q", reg.Asked())
 	}
-	reg.push("a", "same", boot{version: "1", files: map[string]string{"vmlinuz": "other"}})
+	reg.Push("a", "same", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "other"}})
 	r, err := s.run(text)
 	if err == nil || len(r.Failures) != 2 || r.Failures[0].Kind != FailConflict || r.Changed != 0 {
 		t.Errorf("%v %+v", err, r.Failures)
 	}
-	reg.push("a", "one", boot{version: "1", files: map[string]string{"vmlinuz": "other"}})
+	reg.Push("a", "one", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "other"}})
 	if r = s.must(text); r.Changed != 1 {
 		t.Errorf("%+v", r)
 	}
 	// Inside each other.
 	s = newSyncer(t)
-	r, err = s.run("- {ref: '" + reg.host() + "/a:one', layout: '{os.name}/x'}\n" +
-		"- {ref: '" + reg.host() + "/a:same', layout: '{os.name}/x/y/{os.version}'}\n")
+	r, err = s.run("- {ref: '" + reg.Host() + "/a:one', layout: '{os.name}/x'}\n" +
+		"- {ref: '" + reg.Host() + "/a:same', layout: '{os.name}/x/y/{os.version}'}\n")
 	if err == nil || len(r.Failures) != 2 || !strings.Contains(r.Failures[0].Message, "lies inside") || r.Changed != 0 {
 		t.Errorf("%v %+v", err, r.Failures)
 	}
-	r, err = s.run("- {ref: '" + reg.host() + "/a:one', layout: flat}\n- {ref: '" + reg.host() + "/a:same'}\n")
+	r, err = s.run("- {ref: '" + reg.Host() + "/a:one', layout: flat}\n- {ref: '" + reg.Host() + "/a:same'}\n")
 	if err == nil || len(r.Failures) != 2 {
 		t.Errorf("%v %+v", err, r.Failures)
 	}
@@ -166,10 +167,10 @@ func TestSyncClashes(t *testing.T) {
 
 // TestSyncDestinations: entries may go to several boot directories.
 func TestSyncDestinations(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "v", boot{version: "1"})
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "v", testshelf.Boot{Version: "1"})
 	other := filepath.Join(t.TempDir(), "other")
-	r := s.must("- {ref: '" + reg.host() + "/a:v'}\n- {ref: '" + reg.host() + "/a:v', destination: " + other + "}\nmenus: [ipxe]\n")
+	r := s.must("- {ref: '" + reg.Host() + "/a:v'}\n- {ref: '" + reg.Host() + "/a:v', destination: " + other + "}\nmenus: [ipxe]\n")
 	if r.Changed != 2 || r.Trees[1].Destination != other || !slices.Equal(r.Menus, []SyncMenu{{s.dir, "boot.ipxe"}, {other, "boot.ipxe"}}) {
 		t.Errorf("%+v", r)
 	}

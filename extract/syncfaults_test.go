@@ -15,15 +15,16 @@ import (
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestSyncFailuresStandAlone: one image fails, the others go on.
 func TestSyncFailuresStandAlone(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "good", boot{version: "1"})
-	reg.push("a", "bad", boot{version: "2", files: map[string]string{"../x": "escape"}})
-	reg.push("b", "other", boot{version: "3"})
-	ref := func(name string) string { return "- {ref: '" + reg.host() + "/" + name + "'}\n" }
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "good", testshelf.Boot{Version: "1"})
+	reg.Push("a", "bad", testshelf.Boot{Version: "2", Files: map[string]string{"../x": "escape"}})
+	reg.Push("b", "other", testshelf.Boot{Version: "3"})
+	ref := func(name string) string { return "- {ref: '" + reg.Host() + "/" + name + "'}\n" }
 	r, err := s.run(ref("a:bad") + ref("a:gone") + ref("a:good") + ref("b:other"))
 	var sum *SyncError
 	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 2 || len(r.Failures) != 2 {
@@ -44,30 +45,30 @@ func TestSyncFailuresStandAlone(t *testing.T) {
 		t.Errorf("%v %+v", err, r.Failures[0])
 	}
 	// It is there again.
-	reg.push("a", "gone", boot{version: "4"})
+	reg.Push("a", "gone", testshelf.Boot{Version: "4"})
 	s.must(ref("a:gone"))
 	state, err := ReadSyncState(s.dir)
-	if err != nil || !state.References["docker://"+reg.host()+"/a:gone"].FailingSince.IsZero() || !state.Runs["test"].Succeeded.Equal(s.now) {
+	if err != nil || !state.References["docker://"+reg.Host()+"/a:gone"].FailingSince.IsZero() || !state.Runs["test"].Succeeded.Equal(s.now) {
 		t.Errorf("%v %+v", err, state)
 	}
 }
 
 // TestSyncRegistryDown: the trees stay, the run ends soon and says since when.
 func TestSyncRegistryDown(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	text := ""
 	for i := range 40 {
-		reg.push("a", fmt.Sprint("v", i), boot{version: fmt.Sprint(i)})
-		text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.host(), i)
+		reg.Push("a", fmt.Sprint("v", i), testshelf.Boot{Version: fmt.Sprint(i)})
+		text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.Host(), i)
 	}
 	s.must(text)
-	reg.asked()
-	reg.breaks(func(w http.ResponseWriter, _ *http.Request) bool {
+	reg.Asked()
+	reg.Breaks(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	})
 	r, err := s.run(text)
-	if asked := len(reg.asked()); asked > 5*(breakerLimit+defaultConcurrency) {
+	if asked := len(reg.Asked()); asked > 5*(breakerLimit+defaultConcurrency) {
 		t.Errorf("a registry that is down was asked %d times", asked)
 	}
 	if err == nil || len(r.Failures) != 40 || r.Failures[0].Kind != FailNetwork {
@@ -119,9 +120,9 @@ func (s sizedLayer) recorded(layerIndex) (knownLayer, bool) { return knownLayer{
 
 // TestSyncLocked: another run's lock is respected, or waited for.
 func TestSyncLocked(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "v", boot{version: "1"})
-	text := "- {ref: '" + reg.host() + "/a:v'}\n"
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "v", testshelf.Boot{Version: "1"})
+	text := "- {ref: '" + reg.Host() + "/a:v'}\n"
 	d, err := bootdir.Open(t.Context(), s.dir, bootdir.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -146,19 +147,19 @@ func TestSyncLocked(t *testing.T) {
 
 // TestSyncWeek: a week of hourly runs leaves nothing but trees, generations that are to be kept, and one small note.
 func TestSyncWeek(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	s.opts.Prune = true
-	text := "- {repository: " + reg.host() + "/a, tags: 'v*', newest: 3, keep: 2}\n"
+	text := "- {repository: " + reg.Host() + "/a, tags: 'v*', newest: 3, keep: 2}\n"
 	hours := 7 * 24
 	if testing.Short() {
 		hours = 60
 	}
 	for h := range hours {
 		if h%5 == 0 { // a tag moves
-			reg.push("a", fmt.Sprint("v", h/24), boot{version: fmt.Sprint(h / 24), files: map[string]string{"vmlinuz": fmt.Sprint("kernel ", h)}})
+			reg.Push("a", fmt.Sprint("v", h/24), testshelf.Boot{Version: fmt.Sprint(h / 24), Files: map[string]string{"vmlinuz": fmt.Sprint("kernel ", h)}})
 		}
 		down := h%11 == 3
-		reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+		reg.Breaks(func(w http.ResponseWriter, r *http.Request) bool {
 			if down {
 				w.WriteHeader(http.StatusBadGateway)
 			}
@@ -169,7 +170,7 @@ func TestSyncWeek(t *testing.T) {
 		}
 		s.now = s.now.Add(time.Hour)
 	}
-	reg.breaks(nil)
+	reg.Breaks(nil)
 	for range 2 { // what is on its way out
 		s.now = s.now.Add(25 * time.Hour)
 		s.must(text)
@@ -195,19 +196,19 @@ func TestSyncWeek(t *testing.T) {
 
 // TestSyncMirror: a mirror of the catalogue is asked first, the registry when it is gone.
 func TestSyncMirror(t *testing.T) {
-	reg, mirror, s := newShelf(t), newShelf(t), newSyncer(t)
-	reg.push("a/b", "v", boot{version: "1"})
-	mirror.push("copy/b", "v", boot{version: "1"})
-	text := fmt.Sprintf("destination: %s\nmirrors: {'%s/a': ['%s/copy']}\nimages:\n- ref: '%s/a/b:v'\n", s.dir, reg.host(), mirror.host(), reg.host())
+	reg, mirror, s := testshelf.New(t), testshelf.New(t), newSyncer(t)
+	reg.Push("a/b", "v", testshelf.Boot{Version: "1"})
+	mirror.Push("copy/b", "v", testshelf.Boot{Version: "1"})
+	text := fmt.Sprintf("destination: %s\nmirrors: {'%s/a': ['%s/copy']}\nimages:\n- ref: '%s/a/b:v'\n", s.dir, reg.Host(), mirror.Host(), reg.Host())
 	c, entries, err := catalog.Parse("c", "c", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := s.runCatalog(c, entries); err != nil || r.Changed != 1 || len(reg.asked()) != 0 {
+	if r, err := s.runCatalog(c, entries); err != nil || r.Changed != 1 || len(reg.Asked()) != 0 {
 		t.Errorf("%v", err)
 	}
 	mirror.Close()
-	reg.push("a/b", "v", boot{version: "1", files: map[string]string{"vmlinuz": "new"}})
+	reg.Push("a/b", "v", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "new"}})
 	if r, err := s.runCatalog(c, entries); err != nil || r.Changed != 1 {
 		t.Errorf("%v", err)
 	}

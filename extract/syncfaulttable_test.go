@@ -15,13 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
 // faulty is a registry whose images are there in two versions, and a good one beside it.
 type faulty struct {
-	*shelf
-	beside *shelf
+	*testshelf.Shelf
+	beside *testshelf.Shelf
 	s      *syncer
 	text   string
 	layer  string // path of the blob of the large layer of the new version
@@ -30,20 +31,20 @@ type faulty struct {
 
 // newFaulty has the old versions laid out and the new ones offered.
 func newFaulty(t *testing.T) *faulty {
-	f := &faulty{shelf: newShelf(t), beside: newShelf(t), s: newSyncer(t)}
+	f := &faulty{Shelf: testshelf.New(t), beside: testshelf.New(t), s: newSyncer(t)}
 	noise := make([]byte, 300<<10) // does not compress
 	chaos := rand.NewChaCha8([32]byte{1})
 	_, _ = chaos.Read(noise)
 	f.kernel = string(noise)
-	f.text = "- {ref: '" + f.host() + "/a:v'}\n- {ref: '" + f.beside.host() + "/b:v'}\n"
-	f.push("a", "v", boot{version: "1"})
-	f.beside.push("b", "v", boot{version: "2"})
+	f.text = "- {ref: '" + f.Host() + "/a:v'}\n- {ref: '" + f.beside.Host() + "/b:v'}\n"
+	f.Push("a", "v", testshelf.Boot{Version: "1"})
+	f.beside.Push("b", "v", testshelf.Boot{Version: "2"})
 	f.s.must(f.text)
 	files := map[string]string{"vmlinuz": f.kernel}
-	_, packed := tarball(files)
-	f.push("a", "v", boot{version: "1", files: files})
-	f.layer = "/v2/a/blobs/" + f.blob("a", "", packed).Digest.String()
-	f.beside.push("b", "v", boot{version: "2", files: map[string]string{"vmlinuz": "new"}})
+	_, packed := testshelf.Tarball(files)
+	f.Push("a", "v", testshelf.Boot{Version: "1", Files: files})
+	f.layer = "/v2/a/blobs/" + f.Blob("a", "", packed).Digest.String()
+	f.beside.Push("b", "v", testshelf.Boot{Version: "2", Files: map[string]string{"vmlinuz": "new"}})
 	return f
 }
 
@@ -61,7 +62,7 @@ func (f *faulty) answer(r *http.Request) []byte {
 	w := httptest.NewRecorder()
 	plain := r.Clone(r.Context())
 	plain.Header.Del("Range")
-	f.store.ServeHTTP(w, plain)
+	f.Store.ServeHTTP(w, plain)
 	return w.Body.Bytes()
 }
 
@@ -199,7 +200,7 @@ func TestSyncFaults(t *testing.T) {
 			}
 			var hits atomic.Int32
 			fault := tc.fault(f)
-			f.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+			f.Breaks(func(w http.ResponseWriter, r *http.Request) bool {
 				path, _, _ := strings.Cut(tc.what(f), "?")
 				if r.Method+" "+r.URL.Path != path || int(hits.Add(1)) > tc.times {
 					return false
@@ -207,9 +208,9 @@ func TestSyncFaults(t *testing.T) {
 				fault(w, r)
 				return true
 			})
-			f.asked()
+			f.Asked()
 			r, err := f.s.run(f.text)
-			if n := len(f.asked()); n > 40 {
+			if n := len(f.Asked()); n > 40 {
 				t.Errorf("%d requests", n)
 			}
 			if b, err := os.ReadFile(filepath.Join(f.s.dir, "os/2/amd64/vmlinuz")); err != nil || string(b) != "new" {
@@ -231,7 +232,7 @@ func TestSyncFaults(t *testing.T) {
 			if f.content(t) != "kernel of 1amd64" {
 				t.Error("the tree changed")
 			}
-			f.breaks(nil)
+			f.Breaks(nil)
 			f.s.must(f.text)
 			if f.content(t) != f.kernel {
 				t.Error("the next run brings something else")
@@ -251,7 +252,7 @@ func TestSyncFaults(t *testing.T) {
 func TestSyncResumes(t *testing.T) {
 	f := newFaulty(t)
 	hits := 0
-	f.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+	f.Breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != f.layer || hits == 5 {
 			return false
 		}
@@ -272,7 +273,7 @@ func TestSyncResumes(t *testing.T) {
 // a while.
 func TestSyncRegistryComesBack(t *testing.T) {
 	f := newFaulty(t)
-	addr := f.host()
+	addr := f.Host()
 	f.Close()
 	waits := 0
 	var again *http.Server

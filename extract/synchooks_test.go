@@ -9,16 +9,17 @@ import (
 	"testing"
 
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestSyncHooks: a veto holds one tree back, and each hears what concerns it.
 func TestSyncHooks(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "v1", boot{version: "1"})
-	reg.push("a", "v2", boot{version: "2"})
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "v1", testshelf.Boot{Version: "1"})
+	reg.Push("a", "v2", testshelf.Boot{Version: "2"})
 	h := &heard{veto: "os/2/amd64"}
 	s.opts.MakeHooks = func(*catalog.Hooks) (Hooks, error) { return h, nil }
-	text := "- {repository: " + reg.host() + "/a, tags: 'v*', hooks: {failed: /bin/true}}\n"
+	text := "- {repository: " + reg.Host() + "/a, tags: 'v*', hooks: {failed: /bin/true}}\n"
 	r, err := s.run(text)
 	var sum *SyncError
 	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 1 || r.Failures[0].Kind != FailVetoed {

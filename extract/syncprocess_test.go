@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // shared is the directory of what tests share.
@@ -64,13 +66,13 @@ func TestSyncTwentyAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program")
 	}
-	reg := newShelf(t)
-	reg.push("a", "v", boot{version: "1"})
+	reg := testshelf.New(t)
+	reg.Push("a", "v", testshelf.Boot{Version: "1"})
 	dir := filepath.Join(t.TempDir(), "boot")
-	file := catalogFile(t, fmt.Sprintf("destination: %s\ntls-verify: false\nimages:\n- ref: '%s/a:v'\n", dir, reg.host()))
+	file := catalogFile(t, fmt.Sprintf("destination: %s\ntls-verify: false\nimages:\n- ref: '%s/a:v'\n", dir, reg.Host()))
 	release := make(chan struct{})
 	var held sync.Once
-	reg.breaks(func(http.ResponseWriter, *http.Request) bool {
+	reg.Breaks(func(http.ResponseWriter, *http.Request) bool {
 		held.Do(func() { <-release }) // whoever has the lock waits here for the others
 		return false
 	})
@@ -96,7 +98,7 @@ func TestSyncTwentyAtOnce(t *testing.T) {
 	if codes[75] != runs-1 || codes[0] != 1 {
 		t.Errorf("exit codes: %v", codes)
 	}
-	reg.breaks(nil)
+	reg.Breaks(nil)
 	var g sync.WaitGroup
 	for range runs {
 		cmd := nbextract(t, "sync", "-c", file, "--wait")
@@ -116,10 +118,10 @@ func TestSyncKilled(t *testing.T) {
 		t.Skip("builds the program and kills it many times")
 	}
 	const trees, points = 6, 24
-	reg := newShelf(t)
+	reg := testshelf.New(t)
 	text := "tls-verify: false\nimages:\n"
 	for i := range trees {
-		text += fmt.Sprintf("- ref: '%s/a:v%d'\n", reg.host(), i)
+		text += fmt.Sprintf("- ref: '%s/a:v%d'\n", reg.Host(), i)
 	}
 	content := func(tree, version int) map[string]string {
 		files := map[string]string{}
@@ -132,7 +134,7 @@ func TestSyncKilled(t *testing.T) {
 	file := catalogFile(t, "destination: "+dir+"\n"+text)
 	push := func(version int) {
 		for i := range trees {
-			reg.push("a", fmt.Sprint("v", i), boot{version: fmt.Sprint(i), files: content(i, version)})
+			reg.Push("a", fmt.Sprint("v", i), testshelf.Boot{Version: fmt.Sprint(i), Files: content(i, version)})
 		}
 	}
 	// is tells which version a tree shows, -1 for a mixture.

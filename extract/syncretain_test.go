@@ -8,18 +8,18 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
-	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestSyncRetention: trees go only when asked for, late, and not all at once.
 func TestSyncRetention(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	for i := range 4 {
-		reg.push("a", fmt.Sprint("v", i), boot{version: fmt.Sprint(i)})
+		reg.Push("a", fmt.Sprint("v", i), testshelf.Boot{Version: fmt.Sprint(i)})
 	}
 	refs := func(n int) (text string) {
 		for i := range n {
-			text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.host(), i)
+			text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.Host(), i)
 		}
 		return text
 	}
@@ -57,7 +57,7 @@ func TestSyncRetention(t *testing.T) {
 		t.Errorf("%+v", r.Left)
 	}
 	// Two of three are too many.
-	s.must(refs(1) + "- {ref: '" + reg.host() + "/a:v1'}\n- {ref: '" + reg.host() + "/a:v2'}\n")
+	s.must(refs(1) + "- {ref: '" + reg.Host() + "/a:v1'}\n- {ref: '" + reg.Host() + "/a:v2'}\n")
 	r, err := s.run(refs(1))
 	if err == nil || r.Failures[0].Kind != FailRetention || live() != 3 {
 		t.Errorf("%v", err)
@@ -79,15 +79,15 @@ func TestSyncRetention(t *testing.T) {
 
 // TestSyncEmptyList: a registry that lists nothing empties no server, whatever the catalogue allows.
 func TestSyncEmptyList(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	for i := range 5 {
-		reg.push("a", fmt.Sprint("v", i), boot{version: fmt.Sprint(i)})
+		reg.Push("a", fmt.Sprint("v", i), testshelf.Boot{Version: fmt.Sprint(i)})
 	}
 	s.opts.Prune, s.opts.Force = true, true
-	text := "- {repository: " + reg.host() + "/a, tags: '*'}\n"
+	text := "- {repository: " + reg.Host() + "/a, tags: '*'}\n"
 	s.must(text)
 	for name, body := range map[string]string{"no tags": `{"name":"a","tags":[]}`, "null": `{"name":"a","tags":null}`, "others": `{"name":"a","tags":[]}`} {
-		reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+		reg.Breaks(func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, "/tags/list") {
 				w.Header().Set("Content-Type", "application/json")
 				fmt.Fprint(w, body)
@@ -109,11 +109,11 @@ func TestSyncEmptyList(t *testing.T) {
 
 // TestSyncMaxAge warns of tags that stand still.
 func TestSyncMaxAge(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	old := s.now.Add(-40 * 24 * time.Hour)
-	reg.push("a", "old", boot{version: "1", created: &old})
-	reg.push("a", "new", boot{version: "2"})
-	text := "- {repository: " + reg.host() + "/a, tags: '*', max-age: 30d}\n"
+	reg.Push("a", "old", testshelf.Boot{Version: "1", Created: &old})
+	reg.Push("a", "new", testshelf.Boot{Version: "2"})
+	text := "- {repository: " + reg.Host() + "/a, tags: '*', max-age: 30d}\n"
 	if r := s.must(text); len(r.Stale) != 1 || r.Stale[0].Path != "os/1/amd64" || len(s.warned) != 1 {
 		t.Errorf("%+v %q", r.Stale, s.warned)
 	}
@@ -127,11 +127,11 @@ func TestSyncMaxAge(t *testing.T) {
 	}
 	// The entry says it, else the caller.
 	s.opts.MaxAge = time.Hour
-	if r := s.must("- {ref: '" + reg.host() + "/a:new', max-age: 1000d}\n- {ref: '" + reg.host() + "/a:old'}\n"); len(r.Stale) != 1 {
+	if r := s.must("- {ref: '" + reg.Host() + "/a:new', max-age: 1000d}\n- {ref: '" + reg.Host() + "/a:old'}\n"); len(r.Stale) != 1 {
 		t.Errorf("%+v", r.Stale)
 	}
 	s.opts.MaxAge = 0
-	reg.push("a", "old", boot{version: "1", files: map[string]string{"vmlinuz": "v"}})
+	reg.Push("a", "old", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "v"}})
 	if r := s.must(text); len(r.Stale) != 1 {
 		t.Errorf("%+v", r.Stale)
 	}
@@ -152,27 +152,4 @@ func pin(t *testing.T, dir, live string, on bool) {
 	if err := d.UpdateTree(tree); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func pullByHand(t *testing.T, dir string, reg *shelf, name string) {
-	t.Helper()
-	if _, err := pull(t, dir, reg, name, Options{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func pull(t *testing.T, dir string, reg *shelf, name string, o Options) (*Report, error) {
-	t.Helper()
-	insecure := false
-	c, err := transport.NewClient(transport.Options{TLSVerify: &insecure})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	ref, err := transport.ParseReference(reg.host() + "/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Dir = dir
-	return Pull(t.Context(), c, []transport.Reference{ref}, o)
 }

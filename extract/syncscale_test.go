@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/testserver"
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestSyncThousand measures references that did not move, at a real registry, and as
@@ -29,19 +30,19 @@ func TestSyncThousand(t *testing.T) {
 	if os.Getenv("NBPACK_TEST_LARGE") != "" {
 		n = 1000
 	}
-	reg := newShelf(t)
-	reg.remote = testserver.Registry(t, "")
+	reg := testshelf.New(t)
+	reg.Remote = testserver.Registry(t, "")
 	var releases []ocispec.Descriptor
 	for i := range n {
-		b := boot{version: fmt.Sprint(i), files: map[string]string{"vmlinuz": fmt.Sprint("kernel ", i), "initrd.img": "initrd", "shimx64.efi": "shim"}}
-		d := reg.index("a", "", on("amd64", reg.push("a", fmt.Sprint("v", i), b)))
+		b := testshelf.Boot{Version: fmt.Sprint(i), Files: map[string]string{"vmlinuz": fmt.Sprint("kernel ", i), "initrd.img": "initrd", "shimx64.efi": "shim"}}
+		d := reg.Index("a", "", testshelf.On("amd64", reg.Push("a", fmt.Sprint("v", i), b)))
 		d.Annotations = map[string]string{ocispec.AnnotationRefName: fmt.Sprint("v", i)}
 		releases = append(releases, d)
 	}
-	reg.index("a", "all", releases...)
+	reg.Index("a", "all", releases...)
 	for name, text := range map[string]string{
-		"references":    "- {repository: '" + reg.remote + "/a', tags: 'v*'}\n",
-		"catalog index": "- catalog: '" + reg.remote + "/a:all'\n",
+		"references":    "- {repository: '" + reg.Remote + "/a', tags: 'v*'}\n",
+		"catalog index": "- catalog: '" + reg.Remote + "/a:all'\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "boot")

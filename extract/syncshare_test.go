@@ -9,21 +9,22 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestSyncLosesSlowly: a registry that loses a little more before each run takes no
 // more from a boot server than one that loses it at once.
 func TestSyncLosesSlowly(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	const n = 10
 	refs := func(n int) (text string) {
 		for i := range n {
-			text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.host(), i)
+			text += fmt.Sprintf("- {ref: '%s/a:v%d'}\n", reg.Host(), i)
 		}
 		return text
 	}
 	for i := range n {
-		reg.push("a", fmt.Sprint("v", i), boot{version: fmt.Sprint(i)})
+		reg.Push("a", fmt.Sprint("v", i), testshelf.Boot{Version: fmt.Sprint(i)})
 	}
 	s.opts.Prune = true
 	s.must(refs(n))
@@ -70,14 +71,14 @@ func TestSyncLosesSlowly(t *testing.T) {
 // TestSyncListedAndLost: a registry that lists tags without having them loses no
 // tree, and does not get away with it.
 func TestSyncListedAndLost(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	for _, tag := range []string{"v1", "v2", "v2-amd64"} {
-		reg.push("a", tag, boot{version: tag})
+		reg.Push("a", tag, testshelf.Boot{Version: tag})
 	}
 	s.opts.Prune, s.opts.Force = true, true
-	text := "- {repository: " + reg.host() + "/a, tags: 'v*'}\n"
+	text := "- {repository: " + reg.Host() + "/a, tags: 'v*'}\n"
 	s.must(text)
-	reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+	reg.Breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		lost := strings.Contains(r.URL.Path, "/manifests/v2")
 		if lost {
 			w.WriteHeader(http.StatusNotFound)
@@ -108,7 +109,7 @@ func TestSyncListedAndLost(t *testing.T) {
 		}
 	}
 	// It is there again.
-	reg.breaks(nil)
+	reg.Breaks(nil)
 	if r := s.must(text); r.Changed != 2 || len(r.Skipped) != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -117,23 +118,23 @@ func TestSyncListedAndLost(t *testing.T) {
 // TestSyncTwinOfAFailure: a reference that makes the same tree as another is not up
 // to date while that is not.
 func TestSyncTwinOfAFailure(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "one", boot{version: "1"})
-	reg.push("a", "same", boot{version: "1"})
-	text := "- {ref: '" + reg.host() + "/a:one'}\n- {ref: '" + reg.host() + "/a:same'}\n"
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "one", testshelf.Boot{Version: "1"})
+	reg.Push("a", "same", testshelf.Boot{Version: "1"})
+	text := "- {ref: '" + reg.Host() + "/a:one'}\n- {ref: '" + reg.Host() + "/a:same'}\n"
 	s.must(text)
 	succeeded := func(tag string) time.Time {
 		state, err := ReadSyncState(s.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return state.References["docker://"+reg.host()+"/a:"+tag].Succeeded
+		return state.References["docker://"+reg.Host()+"/a:"+tag].Succeeded
 	}
 	first := s.now
 	for _, tag := range []string{"one", "same"} {
-		reg.push("a", tag, boot{version: "1", files: map[string]string{"vmlinuz": "new"}})
+		reg.Push("a", tag, testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "new"}})
 	}
-	reg.breaks(func(w http.ResponseWriter, r *http.Request) bool {
+	reg.Breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		blob := strings.Contains(r.URL.Path, "/blobs/") && r.Header.Get("Range") == "" // the config passes
 		if blob {
 			w.WriteHeader(http.StatusForbidden)
@@ -144,7 +145,7 @@ func TestSyncTwinOfAFailure(t *testing.T) {
 	if _, err := s.run(text); err == nil || !succeeded("one").Equal(first) || !succeeded("same").Equal(first) {
 		t.Errorf("%v: %s, %s", err, succeeded("one"), succeeded("same"))
 	}
-	reg.breaks(nil)
+	reg.Breaks(nil)
 	if s.must(text); !succeeded("one").Equal(s.now) || !succeeded("same").Equal(s.now) {
 		t.Errorf("%s, %s", succeeded("one"), succeeded("same"))
 	}
@@ -153,10 +154,10 @@ func TestSyncTwinOfAFailure(t *testing.T) {
 // TestSyncExitCode: that an image offers more than one for a platform is no mistake
 // in the catalogue.
 func TestSyncExitCode(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	amd, arm := reg.push("a", "", boot{version: "1"}), reg.push("a", "", boot{version: "1", arch: "arm64"})
-	reg.index("a", "both", on("amd64", amd), on("arm64", arm))
-	r, err := s.run("- {ref: '" + reg.host() + "/a:both'}\n")
+	reg, s := testshelf.New(t), newSyncer(t)
+	amd, arm := reg.Push("a", "", testshelf.Boot{Version: "1"}), reg.Push("a", "", testshelf.Boot{Version: "1", Arch: "arm64"})
+	reg.Index("a", "both", testshelf.On("amd64", amd), testshelf.On("arm64", arm))
+	r, err := s.run("- {ref: '" + reg.Host() + "/a:both'}\n")
 	var sum *SyncError
 	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Failures[0].Kind != FailPlatform || sum.Hint() == "" {
 		t.Errorf("%v", err)
@@ -166,12 +167,12 @@ func TestSyncExitCode(t *testing.T) {
 // TestSyncSparesBootingMachines: a tree that left the catalogue goes when nobody boots
 // from it any more, and that it stays until then is no failure.
 func TestSyncSparesBootingMachines(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "v1", boot{version: "1"})
-	d := reg.push("a", "v2", boot{version: "2"})
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "v1", testshelf.Boot{Version: "1"})
+	d := reg.Push("a", "v2", testshelf.Boot{Version: "2"})
 	s.opts.Prune = true
-	s.must("- {repository: " + reg.host() + "/a, tags: 'v*'}\n")
-	text := "- {ref: '" + reg.host() + "/a:v1'}\n"
+	s.must("- {repository: " + reg.Host() + "/a, tags: 'v*'}\n")
+	text := "- {ref: '" + reg.Host() + "/a:v1'}\n"
 	s.must(text)
 	s.now = s.now.Add(bootdir.DefaultGrace)
 	server, err := bootdir.View(s.dir)

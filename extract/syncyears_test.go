@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
 // TestSyncTwinFollowsItsEntry: two references that make the same tree are one
@@ -19,11 +20,11 @@ func TestSyncTwinFollowsItsEntry(t *testing.T) {
 		"another label":              {"", ", set: {os.version: '9'}"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			reg, s := newShelf(t), newSyncer(t)
-			reg.push("a", "one", boot{version: "1"})
-			reg.push("a", "same", boot{version: "1"})
+			reg, s := testshelf.New(t), newSyncer(t)
+			reg.Push("a", "one", testshelf.Boot{Version: "1"})
+			reg.Push("a", "same", testshelf.Boot{Version: "1"})
 			text := func(first, second string) string {
-				return "- {ref: '" + reg.host() + "/a:one'" + first + "}\n- {ref: '" + reg.host() + "/a:same'" + second + "}\n"
+				return "- {ref: '" + reg.Host() + "/a:one'" + first + "}\n- {ref: '" + reg.Host() + "/a:same'" + second + "}\n"
 			}
 			if r := s.must(text("", "")); r.Changed != 1 || len(r.Skipped) != 1 {
 				t.Fatalf("%+v", r)
@@ -38,11 +39,11 @@ func TestSyncTwinFollowsItsEntry(t *testing.T) {
 // TestSyncClockJumps: a run under a clock that is years ahead does not keep trees
 // for years.
 func TestSyncClockJumps(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
+	reg, s := testshelf.New(t), newSyncer(t)
 	text := ""
 	for _, v := range []string{"1", "2", "3"} {
-		reg.push("a", v, boot{version: v})
-		text += "- {ref: '" + reg.host() + "/a:" + v + "'}\n"
+		reg.Push("a", v, testshelf.Boot{Version: v})
+		text += "- {ref: '" + reg.Host() + "/a:" + v + "'}\n"
 	}
 	s.opts.Prune = true
 	s.must(text)
@@ -74,16 +75,16 @@ func TestSyncForgetsChildren(t *testing.T) {
 // TestSyncDamagedMemory: what is remembered saves questions; where it is damaged,
 // trees are kept up to date nevertheless.
 func TestSyncDamagedMemory(t *testing.T) {
-	reg, s := newShelf(t), newSyncer(t)
-	reg.push("a", "1", boot{version: "1"})
-	text := "- {ref: '" + reg.host() + "/a:1'}\n"
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "1", testshelf.Boot{Version: "1"})
+	text := "- {ref: '" + reg.Host() + "/a:1'}\n"
 	s.must(text)
 	note := filepath.Join(s.dir, ".nbextract", stateNote)
 	for _, damaged := range []string{"", "\x00\x00\x00\x00", `{"version":1,"runs":[]}`} {
 		if err := os.WriteFile(note, []byte(damaged), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		reg.push("a", "1", boot{version: "1", files: map[string]string{"vmlinuz": "new " + damaged}})
+		reg.Push("a", "1", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "new " + damaged}})
 		if r := s.must(text); r.Changed != 1 || len(s.warned) != 1 || !strings.Contains(s.warned[0], stateNote) {
 			t.Errorf("%q: %d changed, warned %q", damaged, r.Changed, s.warned)
 		}
@@ -97,5 +98,21 @@ func TestSyncDamagedMemory(t *testing.T) {
 	}
 	if r, err := s.run(text); err == nil || !strings.Contains(r.Failures[0].Message, "version 2") {
 		t.Errorf("%v, warned %q", err, s.warned)
+	}
+}
+
+// TestSyncAllowDowngrade: an entry may say that steps back are wanted.
+func TestSyncAllowDowngrade(t *testing.T) {
+	reg, s := testshelf.New(t), newSyncer(t)
+	later, earlier := s.now, s.now.AddDate(0, -1, 0)
+	reg.Push("a", "v", testshelf.Boot{Version: "1", Created: &later})
+	text := "- {ref: '" + reg.Host() + "/a:v'"
+	s.must(text + "}\n")
+	reg.Push("a", "v", testshelf.Boot{Version: "1", Created: &earlier})
+	if r, err := s.run(text + "}\n"); err == nil || len(r.Failures) != 1 || r.Failures[0].Kind != FailRefused {
+		t.Errorf("%v %+v", err, r)
+	}
+	if r := s.must(text + ", allow-downgrade: true}\n"); r.Changed != 1 {
+		t.Errorf("%+v", r)
 	}
 }

@@ -68,7 +68,7 @@ func arrows() map[string][]string {
 // scaffolding are packages that no command contains: shared test data and servers,
 // and what keeps versions in go.mod.
 func scaffolding(pkg string) bool {
-	return pkg == "internal/testimage" || pkg == "internal/testneed" || pkg == "internal/testserver" || pkg == "internal/zdeps"
+	return pkg == "internal/testimage" || pkg == "internal/testneed" || pkg == "internal/testserver" || pkg == "internal/testshelf" || pkg == "internal/zdeps"
 }
 
 // TestArrows asks the go command what each room imports.
