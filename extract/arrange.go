@@ -2,7 +2,9 @@ package extract
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/nbpack/nbpack/extract/layout"
 	"github.com/nbpack/nbpack/internal/bootdir"
@@ -39,13 +41,35 @@ func (o Options) layoutNames() []string {
 	return o.Layouts
 }
 
+// CheckLayouts tells whether the layouts can be used, and with Live, before an image is there.
+func (o Options) CheckLayouts() error {
+	layouts, err := o.layouts()
+	sample := map[string]string{spec.LabelOSName: "name", spec.LabelOSVersion: "1", spec.LabelOSArch: "amd64"}
+	for _, l := range layouts {
+		if _, lerr := l.Live(sample); err == nil {
+			err = lerr
+		}
+	}
+	return err
+}
+
+// Question spells out what of the options decides, besides the content, whether a reference
+// is laid out and where: equal questions about equal content have equal answers.
+func (o Options) Question() string {
+	q := selectionName(o.Platforms) + " " + strings.Join(o.layoutNames(), " ")
+	for _, label := range slices.Sorted(maps.Keys(o.Set)) {
+		q += fmt.Sprintf(" %s=%q", label, o.Set[label])
+	}
+	return q + " " + o.Trust.ID()
+}
+
 // wears tells whether a recorded tree has the attributes that are asked for.
-func (p *puller) wears(t *bootdir.Tree) bool {
+func (p *Placement) wears(t *bootdir.Tree) bool {
 	return t.Attributes.Equal(p.opts.Attributes.Over(t.Attributes))
 }
 
 // several is what a tree records of its layouts: nothing where there is one.
-func (p *puller) several() []string {
+func (p *Placement) several() []string {
 	if len(p.layouts) < 2 {
 		return nil
 	}
@@ -57,14 +81,14 @@ func (p *puller) several() []string {
 }
 
 // wants tells whether a recorded tree has one of the layouts, for the same set of them.
-func (p *puller) wants(t *bootdir.Tree) bool {
+func (p *Placement) wants(t *bootdir.Tree) bool {
 	return slices.Equal(t.Selection.Layouts, p.several()) &&
 		slices.ContainsFunc(p.layouts, func(l layout.Layout) bool { return l.String() == t.Layout })
 }
 
 // aim gives the live paths of a target, one for each layout. They must be its own in
 // this run.
-func (p *puller) aim(t *target, ref transport.Reference) ([]string, error) {
+func (p *Placement) aim(t *target, ref transport.Reference) ([]string, error) {
 	labels, err := layout.WithSet(t.labels, p.opts.Set)
 	if err != nil {
 		return nil, err
@@ -78,7 +102,7 @@ func (p *puller) aim(t *target, ref transport.Reference) ([]string, error) {
 		if slices.Contains(lives, live) {
 			return nil, &usageError{msg: fmt.Sprintf("two of the layouts put the tree at %q", live), hint: "give each a path of its own with a template"}
 		}
-		if err := p.claim(live, t.desc.Digest.String()); err != nil {
+		if err := claim(p.claimed, live, t.desc.Digest.String()); err != nil {
 			return nil, err
 		}
 		if err := p.aloneAtTop(live, ref); err != nil {
@@ -94,11 +118,11 @@ func (p *puller) aim(t *target, ref transport.Reference) ([]string, error) {
 
 // aloneAtTop keeps the trees of other images away from one that has the whole
 // directory: which names it takes there can change with each update.
-func (p *puller) aloneAtTop(live string, ref transport.Reference) error {
-	if err := p.have.load(); err != nil {
+func (p *Placement) aloneAtTop(live string, ref transport.Reference) error {
+	if err := p.session.have.load(); err != nil {
 		return err
 	}
-	for other, t := range p.have.live {
+	for other, t := range p.session.have.live {
 		if (other == bootdir.FlatLive) != (live == bootdir.FlatLive) && t.Reference != ref.String() {
 			return &spec.Refusal{Rule: "live-path", Path: live, Reason: fmt.Sprintf("lies inside the boot tree %q or around it", other),
 				Advice: "choose another --layout, or another boot directory"}
@@ -161,7 +185,7 @@ func shown(a *bootdir.Arrangement, entries []spec.Entry) []spec.Entry {
 
 // standing lists what is at the live path and beside it: nothing of ours where that
 // is gone.
-func (p *puller) standing(pl *spot) []spec.Entry {
+func (p *Placement) standing(pl *spot) []spec.Entry {
 	if pl.damaged["."] || pl.cur == nil {
 		return nil
 	}
@@ -170,7 +194,7 @@ func (p *puller) standing(pl *spot) []spec.Entry {
 
 // sameShown tells whether the record of a tree that does not move has what its layout
 // would show of it now: the layout may have changed its mind with the program.
-func (p *puller) sameShown(t *target, pl *spot) (bool, error) {
+func (p *Placement) sameShown(t *target, pl *spot) (bool, error) {
 	if pl.layout.Plain() {
 		return pl.cur.Arrangement == nil, nil
 	}
@@ -232,7 +256,7 @@ func (pl *spot) lost(a *bootdir.Arrangement, anew map[string]bool) map[string]bo
 }
 
 // clear tells whether the site is in the way of what an image brings to a place.
-func (p *puller) clear(pl *spot, t *target, want []spec.Entry) error {
+func (p *Placement) clear(pl *spot, t *target, want []spec.Entry) error {
 	a, err := pl.arrangement(t, want, true)
 	if err != nil {
 		return err

@@ -3,7 +3,12 @@
 // One pull runs through five steps, each in a file of its own: resolve (which
 // manifest, for which platform), layout (which path below the boot directory),
 // plan (what to keep, write and remove), intake (layers into a stage, as whole
-// blobs or in the parts that are missing, every byte proved) and the commit, which internal/bootdir does. The other
-// functions of the package report on a boot directory or take a step back in
-// it: List, Status, Verify, Rollback, Unpin and Prune.
+// blobs or in the parts that are missing, every byte proved) and the commit, which
+// internal/bootdir does.
+//
+// Pull does that for a few references and ends with the first failure. It is made
+// of a Session, the boot directory in the hands of one run, and of Placements, what
+// each reference asks of it; a run over a catalogue is made of the same. The other
+// functions report on a boot directory or take a step back in it: List, Status,
+// Verify, Rollback, Unpin and Prune.
 package extract

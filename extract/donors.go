@@ -272,7 +272,7 @@ func (in *intake) keepList(l *tarLayer, t archive.Table, frame []byte) {
 
 // keepLists keeps the chunk lists of an image that is in place, be they new or of
 // an image before it.
-func (p *puller) keepLists(image string, lists []keptList) {
+func (p *Placement) keepLists(image string, lists []keptList) {
 	for _, l := range lists {
 		if l.frame == nil {
 			l.frame = p.dir.Chunks(l.from, l.SHA256)

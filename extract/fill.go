@@ -12,7 +12,7 @@ import (
 )
 
 // preview reads what a plan needs, which is the checksum list, and reports.
-func (p *puller) preview(ctx context.Context, j *job, known layerIndex) error {
+func (p *Placement) preview(ctx context.Context, j *job, known layerIndex) error {
 	in, err := p.look(ctx, j, known)
 	if err != nil {
 		return err
@@ -34,13 +34,13 @@ func (p *puller) preview(ctx context.Context, j *job, known layerIndex) error {
 		r.DryRun, r.Plan, r.Itemized = true, pl.plan, pl.plan
 		r.Changed = pl.plan.Changes() || pl.moved()
 		countPlan(&r, pl.plan)
-		p.report.Trees = append(p.report.Trees, r)
+		p.reports = append(p.reports, r)
 	}
 	return nil
 }
 
 // look finds the checksum list of an image, and stages nothing.
-func (p *puller) look(ctx context.Context, j *job, known layerIndex) (*intake, error) {
+func (p *Placement) look(ctx context.Context, j *job, known layerIndex) (*intake, error) {
 	for {
 		in := newIntake(j.src, j.target, known, nowhere{}, nil)
 		in.stock, in.logf = p.dir, p.opts.logf
@@ -54,7 +54,7 @@ func (p *puller) look(ctx context.Context, j *job, known layerIndex) (*intake, e
 // that this fails (the beginning of a blob that an earlier run has kept, a list that
 // was read before its layer was proved), it is done once more without, and so it is
 // without a mirror that lied.
-func (p *puller) commit(ctx context.Context, j *job, known layerIndex) error {
+func (p *Placement) commit(ctx context.Context, j *job, known layerIndex) error {
 	err := errOnceMore
 	for noResume := false; errors.Is(err, errOnceMore) || transport.MirrorLied(err); {
 		var stage *bootdir.Stage
@@ -76,7 +76,7 @@ func (p *puller) commit(ctx context.Context, j *job, known layerIndex) error {
 }
 
 // begin makes a stage whose trees get the attributes of the job's.
-func (p *puller) begin(ctx context.Context, j *job) (*bootdir.Stage, error) {
+func (p *Placement) begin(ctx context.Context, j *job) (*bootdir.Stage, error) {
 	pl := j.main()
 	stage, err := p.dir.Begin(ctx, pl.next.Live)
 	if err != nil {
@@ -93,7 +93,7 @@ func (p *puller) begin(ctx context.Context, j *job) (*bootdir.Stage, error) {
 var errOnceMore = errors.New("a short cut failed")
 
 // fill stages the image, and commits its trees.
-func (p *puller) fill(ctx context.Context, j *job, in *intake, stage *bootdir.Stage) error {
+func (p *Placement) fill(ctx context.Context, j *job, in *intake, stage *bootdir.Stage) error {
 	if err := in.findSums(ctx); err != nil {
 		return in.blame(err)
 	}
@@ -138,7 +138,7 @@ func (p *puller) fill(ctx context.Context, j *job, in *intake, stage *bootdir.St
 }
 
 // planTree says what happens to one tree, and asks who may forbid it.
-func (p *puller) planTree(ctx context.Context, j *job, pl *spot, entries []spec.Entry, lost map[string]bool, stage string) (err error) {
+func (p *Placement) planTree(ctx context.Context, j *job, pl *spot, entries []spec.Entry, lost map[string]bool, stage string) (err error) {
 	pl.next.Pinned = j.pin
 	if pl.next.Arrangement, err = pl.arrangement(j.target, entries, false); err != nil {
 		return err
@@ -151,13 +151,13 @@ func (p *puller) planTree(ctx context.Context, j *job, pl *spot, entries []spec.
 }
 
 // commitTrees makes what is staged the content of all trees of a job, and reports.
-func (p *puller) commitTrees(ctx context.Context, j *job, in *intake, entries []spec.Entry, stage *bootdir.Stage) error {
+func (p *Placement) commitTrees(ctx context.Context, j *job, in *intake, entries []spec.Entry, stage *bootdir.Stage) error {
 	image, lists := j.image(in, entries)
 	var trees []*bootdir.Tree
 	for _, pl := range j.places {
 		trees = append(trees, pl.next)
 	}
-	if err := p.checkMenus(trees, image); err != nil {
+	if err := p.session.checkMenus(trees, image); err != nil {
 		return err
 	}
 	results, err := stage.CommitAll(ctx, image, trees)
@@ -177,7 +177,7 @@ func (p *puller) commitTrees(ctx context.Context, j *job, in *intake, entries []
 		r.Files.Written, r.Files.Kept = results[i].Written, results[i].Kept
 		r.Bytes.Reused = reused
 		r.Itemized = pl.plan
-		p.report.Trees = append(p.report.Trees, r)
+		p.reports = append(p.reports, r)
 		if r.Changed {
 			p.committed(ctx, pl)
 		}

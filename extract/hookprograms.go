@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nbpack/nbpack/internal/hooks"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/nbpack/nbpack/internal/hooks"
 )
 
 // The events of hooks, as catalogues, flags and NBEXTRACT_EVENT name them.

@@ -52,7 +52,7 @@ func (e *VetoError) Unwrap() error { return e.Err }
 func (e *VetoError) ExitCode() int { return 1 }
 
 // change describes an update of one tree for hooks.
-func (p *puller) change(pl *spot) *TreeChange {
+func (p *Placement) change(pl *spot) *TreeChange {
 	c := &TreeChange{
 		Reference: pl.next.Reference, Release: pl.next.Release, Digest: pl.next.Digest, TagDigest: pl.next.TagDigest,
 		Platform: pl.next.Platform, Dir: p.dir.Path(), Path: pl.next.Live, Plan: pl.plan,
@@ -64,7 +64,7 @@ func (p *puller) change(pl *spot) *TreeChange {
 }
 
 // mayCommit asks the hook before a tree becomes visible.
-func (p *puller) mayCommit(ctx context.Context, pl *spot, stage string) error {
+func (p *Placement) mayCommit(ctx context.Context, pl *spot, stage string) error {
 	if p.opts.Hooks == nil || !pl.changes {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (p *puller) mayCommit(ctx context.Context, pl *spot, stage string) error {
 }
 
 // committed tells the hook of a tree that is live.
-func (p *puller) committed(ctx context.Context, pl *spot) {
+func (p *Placement) committed(ctx context.Context, pl *spot) {
 	if p.opts.Hooks == nil {
 		return
 	}
@@ -95,7 +95,7 @@ func (o Options) failed(ctx context.Context, reference string, err error) error 
 	if o.Hooks == nil || o.DryRun {
 		return err
 	}
-	f := newFailure(err)
+	f := NewFailure(err)
 	if f.Kind == FailInterrupted {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // install makes the live trees of one manifest equal to it, or in a dry run says
 // what that would take.
-func (p *puller) install(ctx context.Context, j *job) error {
+func (p *Placement) install(ctx context.Context, j *job) error {
 	var open []*spot
 	for _, pl := range j.places {
 		pinned, err := p.prepareTree(ctx, j, pl)
@@ -34,7 +34,7 @@ func (p *puller) install(ctx context.Context, j *job) error {
 }
 
 // dress says what the trees of a job wear. They share their files, and so all of that.
-func (p *puller) dress(j *job) {
+func (p *Placement) dress(j *job) {
 	a := p.opts.Attributes
 	for _, pl := range j.places {
 		if pl.cur != nil {
@@ -48,7 +48,7 @@ func (p *puller) dress(j *job) {
 
 // prepareTree compares a place with what is recorded of it. One that is pinned is
 // dealt with on the spot.
-func (p *puller) prepareTree(ctx context.Context, j *job, pl *spot) (pinned bool, err error) {
+func (p *Placement) prepareTree(ctx context.Context, j *job, pl *spot) (pinned bool, err error) {
 	if pl.cur, err = p.dir.Tree(pl.next.Live); err != nil {
 		return false, err
 	}
@@ -73,7 +73,7 @@ func (p *puller) prepareTree(ctx context.Context, j *job, pl *spot) (pinned bool
 
 // tellMovedBack warns of a reference that names again what it had left behind:
 // that may be a publisher's decision, or somebody who offers old content anew.
-func (p *puller) tellMovedBack(pl *spot) {
+func (p *Placement) tellMovedBack(pl *spot) {
 	if pl.cur == nil || pl.cur.Digest == pl.next.Digest || pl.cur.Reference != pl.next.Reference {
 		return
 	}
@@ -87,7 +87,7 @@ func (p *puller) tellMovedBack(pl *spot) {
 
 // repairPinned keeps a pinned tree as it was rolled back to: what is missing or
 // damaged comes back, and nothing else changes.
-func (p *puller) repairPinned(ctx context.Context, j *job, pl *spot) error {
+func (p *Placement) repairPinned(ctx context.Context, j *job, pl *spot) error {
 	damaged, err := p.damaged(ctx, pl.cur)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func again(cur *bootdir.Tree) (*spot, error) {
 // job is one manifest on its way to the live trees that are to show it.
 type job struct {
 	src    transport.Source
-	meter  *meter
+	meter  *Meter
 	target *target
 	places []*spot
 	top    ocispec.Descriptor
@@ -140,7 +140,7 @@ func (j *job) main() *spot {
 	return j.places[0]
 }
 
-func (p *puller) mode(pl *spot) bootdir.LiveMode {
+func (p *Placement) mode(pl *spot) bootdir.LiveMode {
 	switch {
 	case !pl.layout.Plain():
 		return bootdir.ModeDir
@@ -153,7 +153,7 @@ func (p *puller) mode(pl *spot) bootdir.LiveMode {
 }
 
 // apply plans, and unless this is a dry run stages and commits.
-func (p *puller) apply(ctx context.Context, j *job) error {
+func (p *Placement) apply(ctx context.Context, j *job) error {
 	changes := false
 	for _, pl := range j.places {
 		if err := p.compare(ctx, j, pl); err != nil {
@@ -180,7 +180,7 @@ func (p *puller) apply(ctx context.Context, j *job) error {
 }
 
 // compare finds out whether there is anything to do for a place.
-func (p *puller) compare(ctx context.Context, j *job, pl *spot) (err error) {
+func (p *Placement) compare(ctx context.Context, j *job, pl *spot) (err error) {
 	if pl.damaged, err = p.damaged(ctx, pl.cur); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (p *puller) compare(ctx context.Context, j *job, pl *spot) (err error) {
 
 // sameLinks tells whether the record has the entrypoints that an image has now:
 // for an artifact the index may say them, and change its mind.
-func (p *puller) sameLinks(j *job, pl *spot) bool {
+func (p *Placement) sameLinks(j *job, pl *spot) bool {
 	img, err := p.dir.Image(pl.cur.Digest)
 	if err != nil || img == nil {
 		return true
@@ -211,7 +211,7 @@ func (p *puller) sameLinks(j *job, pl *spot) bool {
 }
 
 // damaged lists the managed paths of a tree that are not as recorded.
-func (p *puller) damaged(ctx context.Context, cur *bootdir.Tree) (map[string]bool, error) {
+func (p *Placement) damaged(ctx context.Context, cur *bootdir.Tree) (map[string]bool, error) {
 	if cur == nil {
 		return nil, nil
 	}
@@ -225,7 +225,7 @@ func (p *puller) damaged(ctx context.Context, cur *bootdir.Tree) (map[string]boo
 
 // adoptRecord handles a reference that moved without changing this tree, such
 // as an index in which another platform was replaced.
-func (p *puller) adoptRecord(j *job, pl *spot) error {
+func (p *Placement) adoptRecord(j *job, pl *spot) error {
 	updated, next := *pl.cur, pl.next
 	updated.Reference, updated.Scheme, updated.TagDigest = next.Reference, next.Scheme, next.TagDigest
 	updated.Layout, updated.Set, updated.Selection = next.Layout, next.Set, next.Selection
@@ -245,7 +245,7 @@ func (p *puller) adoptRecord(j *job, pl *spot) error {
 }
 
 // newReport starts the report of a tree with what the meter says.
-func (p *puller) newReport(t *bootdir.Tree, top ocispec.Descriptor, m *meter) TreeReport {
+func (p *Placement) newReport(t *bootdir.Tree, top ocispec.Descriptor, m *Meter) TreeReport {
 	r := TreeReport{Reference: t.Reference, Digest: t.Digest, Platform: t.Platform, Path: t.Live, Layout: t.Layout, Pinned: t.Pinned, DryRun: p.opts.DryRun}
 	if spec.IsIndex(top.MediaType) {
 		r.IndexDigest = top.Digest.String()
@@ -254,13 +254,13 @@ func (p *puller) newReport(t *bootdir.Tree, top ocispec.Descriptor, m *meter) Tr
 	return r
 }
 
-func (p *puller) unchangedReport(t *bootdir.Tree, top ocispec.Descriptor, m *meter) {
+func (p *Placement) unchangedReport(t *bootdir.Tree, top ocispec.Descriptor, m *Meter) {
 	r := p.newReport(t, top, m)
 	r.Files.Kept = len(t.Files)
 	for _, f := range t.Files {
 		r.Bytes.Reused += f.Size
 	}
-	p.report.Trees = append(p.report.Trees, r)
+	p.reports = append(p.reports, r)
 }
 
 func countPlan(r *TreeReport, plan *Plan) {

@@ -32,9 +32,3 @@ func (v *inventory) of(ref string) ([]bootdir.Tree, error) {
 	err := v.load()
 	return v.refs[ref], err
 }
-
-// at gives the tree at a live path, nil for none.
-func (v *inventory) at(live string) (*bootdir.Tree, error) {
-	err := v.load()
-	return v.live[live], err
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -56,7 +55,7 @@ func ListTags(ctx context.Context, c *transport.Client, ref transport.Reference,
 		there[tag] = true
 	}
 	for _, tag := range tags {
-		if !mayBeChild(tag, there) {
+		if !MayBeChild(tag, there) {
 			continue
 		}
 		index, err := parentOf(ctx, c, ref, tag)
@@ -72,16 +71,6 @@ func ListTags(ctx context.Context, c *transport.Client, ref transport.Reference,
 		list.Children[tag] = index
 	}
 	return list, nil
-}
-
-// mayBeChild tells whether a tag begins with another one and a dash.
-func mayBeChild(tag string, there map[string]bool) bool {
-	for i := range tag {
-		if tag[i] == '-' && there[tag[:i]] {
-			return true
-		}
-	}
-	return false
 }
 
 // parentOf gives the tag of the index that the manifest under a tag says it
@@ -101,26 +90,5 @@ func parentOf(ctx context.Context, c *transport.Client, ref transport.Reference,
 	if err != nil {
 		return "", err
 	}
-	return indexTag(ctx, src, top, tag)
-}
-
-// indexTag reads a manifest, and gives the tag of the index that it says its tag
-// is a child's of, empty for none.
-func indexTag(ctx context.Context, src transport.Source, top ocispec.Descriptor, tag string) (string, error) {
-	if !spec.IsManifest(top.MediaType) {
-		return "", nil
-	}
-	body, mediaType, err := src.Manifest(ctx, top)
-	if err != nil {
-		return "", err
-	}
-	m, err := spec.ParseManifest(mediaType, body)
-	if err != nil {
-		return "", nil // whoever pulls it will hear of it
-	}
-	index := m.Annotations[spec.AnnotationIndexTag]
-	if !strings.HasPrefix(tag, index+"-") {
-		return "", nil
-	}
-	return index, nil
+	return IndexTag(ctx, src, top, tag)
 }

@@ -111,7 +111,7 @@ func CheckMenuEntry(e *bootdir.MenuEntry) error {
 }
 
 // menuEntry is what menus are to say of a tree, which is nil for a first install.
-func (p *puller) menuEntry(cur *bootdir.Tree) *bootdir.MenuEntry {
+func (p *Placement) menuEntry(cur *bootdir.Tree) *bootdir.MenuEntry {
 	if p.opts.MenuEntry == nil && cur != nil {
 		return cur.Menu
 	}
@@ -123,20 +123,20 @@ func sameMenuEntry(a, b *bootdir.MenuEntry) bool {
 }
 
 // wantedMenus gives the menus that the options ask for, else those of the directory.
-func (p *puller) wantedMenus() ([]Menu, error) {
-	if p.opts.Menus != nil {
-		return p.opts.Menus, nil
+func (s *Session) wantedMenus() ([]Menu, error) {
+	if s.opts.Menus != nil {
+		return s.opts.Menus, nil
 	}
-	var s menuSettings
-	_, err := p.dir.Note(menusNote, &s)
-	return s.Menus, err
+	var was menuSettings
+	_, err := s.dir.Note(menusNote, &was)
+	return was.Menus, err
 }
 
 // checkMenus refuses, before trees change, menus that could not be written then. It looks
 // at the trees that are to come, or without any at those recorded, not at both: the
 // others are in the menus already, and a run would render all of them for each commit.
-func (p *puller) checkMenus(coming []*bootdir.Tree, img *bootdir.Image) error {
-	menus, err := p.wantedMenus()
+func (s *Session) checkMenus(coming []*bootdir.Tree, img *bootdir.Image) error {
+	menus, err := s.wantedMenus()
 	if err != nil || len(menus) == 0 {
 		return err
 	}
@@ -145,7 +145,7 @@ func (p *puller) checkMenus(coming []*bootdir.Tree, img *bootdir.Image) error {
 		trees = append(trees, *t)
 	}
 	if coming == nil {
-		if trees, err = p.dir.Trees(); err != nil {
+		if trees, err = s.dir.Trees(); err != nil {
 			return err
 		}
 	}
@@ -153,39 +153,41 @@ func (p *puller) checkMenus(coming []*bootdir.Tree, img *bootdir.Image) error {
 		if img != nil && img.Digest == digest {
 			return img, nil
 		}
-		return p.dir.Image(digest)
+		return s.dir.Image(digest)
 	}}
 	files, err := m.make(trees)
 	if err != nil {
 		return err
 	}
-	return p.dir.CheckGenerated(files)
+	return s.dir.CheckGenerated(files)
 }
 
-// writeMenus makes the menus say what the trees are now, but for those that are about
-// to go.
-func (p *puller) writeMenus(going ...string) error {
-	menus, err := p.wantedMenus()
-	if err != nil || menus == nil || p.opts.DryRun {
-		return err
+// WriteMenus makes the menus say what the trees are now, but for those whose live paths are
+// going. It gives the paths of the files that it wrote or removed, also beside an error. What
+// the menus leave out is told of the trees that changed in this run, by their reports, or when
+// a file changes. A dry run writes nothing.
+func (s *Session) WriteMenus(reports []TreeReport, going ...string) (changed []string, err error) {
+	menus, err := s.wantedMenus()
+	if err != nil || menus == nil || s.opts.DryRun {
+		return nil, err
 	}
-	trees, err := p.dir.Trees()
+	trees, err := s.dir.Trees()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	trees = slices.DeleteFunc(trees, func(t bootdir.Tree) bool { return slices.Contains(going, t.Live) })
-	m := &menuMaker{menus: menus, image: p.dir.Image}
+	m := &menuMaker{menus: menus, image: s.dir.Image}
 	files, err := m.make(trees)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := p.rememberMenus(menus); err != nil {
-		return err
+	if err := s.rememberMenus(menus); err != nil {
+		return nil, err
 	}
-	changed, err := p.dir.Generate(files)
+	changed, err = s.dir.Generate(files)
 	for _, n := range m.notes {
-		if len(changed) > 0 || slices.ContainsFunc(p.report.Trees, func(t TreeReport) bool { return t.Path == n.live && t.Changed }) {
-			p.opts.logf("menu: %s", n.text)
+		if len(changed) > 0 || slices.ContainsFunc(reports, func(t TreeReport) bool { return t.Path == n.live && t.Changed }) {
+			s.opts.logf("menu: %s", n.text)
 		}
 	}
 	for _, name := range changed {
@@ -193,23 +195,22 @@ func (p *puller) writeMenus(going ...string) error {
 		if slices.ContainsFunc(files, func(f bootdir.Generated) bool { return f.Path == name }) {
 			done = "written"
 		}
-		p.opts.logf("menu %q %s", name, done)
+		s.opts.logf("menu %q %s", name, done)
 	}
-	p.report.Menus = append(p.report.Menus, changed...)
 	if err != nil {
-		return fmt.Errorf("write the boot menus: %w", err)
+		return changed, fmt.Errorf("write the boot menus: %w", err)
 	}
-	return nil
+	return changed, nil
 }
 
 // rememberMenus notes the settings where they are others than before.
-func (p *puller) rememberMenus(menus []Menu) error {
+func (s *Session) rememberMenus(menus []Menu) error {
 	var was menuSettings
-	found, err := p.dir.Note(menusNote, &was)
-	if err != nil || p.opts.Menus == nil || found && slices.Equal(was.Menus, menus) || !found && len(menus) == 0 {
+	found, err := s.dir.Note(menusNote, &was)
+	if err != nil || s.opts.Menus == nil || found && slices.Equal(was.Menus, menus) || !found && len(menus) == 0 {
 		return err
 	}
-	return p.dir.SetNote(menusNote, menuSettings{menus})
+	return s.dir.SetNote(menusNote, menuSettings{menus})
 }
 
 // menuMaker makes the files of menus.

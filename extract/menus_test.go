@@ -25,10 +25,10 @@ func TestCheckMenusOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	p := &puller{dir: dir, report: &Report{}, opts: Options{Menus: []Menu{{Format: menu.Grub, Path: "grub/grub.cfg"}}}}
+	s := &Session{dir: dir, opts: Options{Menus: []Menu{{Format: menu.Grub, Path: "grub/grub.cfg"}}}}
 	cost := func(coming []*bootdir.Tree) float64 {
 		return testing.AllocsPerRun(3, func() {
-			if err := p.checkMenus(coming, nil); err != nil {
+			if err := s.checkMenus(coming, nil); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -15,6 +15,8 @@ type Options struct {
 	// Platforms are platform names as spec.ParsePlatform takes them, or the
 	// single word "all". Empty means the only candidate of each image.
 	Platforms []string
+	// Lenient passes over the platforms that an image lacks, unless it has none of them.
+	Lenient bool
 	// Layouts are presets or templates as layout.Parse takes them. Each image is laid
 	// out in all of them. Empty means "default".
 	Layouts []string
@@ -55,8 +57,6 @@ type Options struct {
 	// MirrorHealth is that of the client, to be remembered in the boot directory;
 	// nil: nothing is.
 	MirrorHealth *transport.MirrorHealth
-	// lenient passes over wanted platforms that an image lacks.
-	lenient bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes lines for the operator, such as warnings; nil drops them.

@@ -46,13 +46,17 @@ type ByteCounts struct {
 	Reused  int64 `json:"reused"`
 }
 
-// meter tells how much a source was used since the last reading.
-type meter struct {
+// Meter tells for reports how much a source was used since the last one. Who considers
+// several contents of one source does so with one meter.
+type Meter struct {
 	src  transport.Source
 	last transport.Usage
 }
 
-func (m *meter) read(r *TreeReport) {
+// NewMeter gives a meter of a source of which nothing was counted yet.
+func NewMeter(src transport.Source) *Meter { return &Meter{src: src} }
+
+func (m *Meter) read(r *TreeReport) {
 	now := m.src.Usage()
 	r.Requests = now.Requests - m.last.Requests
 	r.Bytes.Fetched = now.Bytes - m.last.Bytes

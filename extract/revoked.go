@@ -22,7 +22,7 @@ import (
 // a program that was revoked since: Secure Boot may not know that yet, so a signed
 // old shim is a way around everything behind it. It is a downgrade like that of an
 // older image, whatever the times of both say.
-func (p *puller) refuseRevoked(pl *spot, entries []spec.Entry, stage string) error {
+func (p *Placement) refuseRevoked(pl *spot, entries []spec.Entry, stage string) error {
 	if pl.cur == nil || p.opts.AllowDowngrade || pl.cur.Reference != pl.next.Reference || pl.cur.Release != p.opts.Release || pl.cur.Digest == pl.next.Digest {
 		return nil
 	}

@@ -18,11 +18,12 @@ import (
 // generation before the live one. Every file is hashed before it counts again;
 // what is damaged is fetched by digest from where the tree came from.
 func Rollback(ctx context.Context, c *transport.Client, o Options, live, to string) (*TreeReport, error) {
-	dir, err := openDir(ctx, o)
+	s, err := Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
+	defer s.Close()
+	dir := s.dir
 	cur, err := pickTree(dir, o.Dir, live)
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	if err != nil {
 		return nil, err
 	}
-	j := &job{src: src, meter: &meter{src: src}, target: t, top: t.desc, pin: true}
+	j := &job{src: src, meter: NewMeter(src), target: t, top: t.desc, pin: true}
 	for i := range set {
 		pl, err := back(dir, &set[i], gen.Digest, t)
 		if err != nil {
@@ -49,14 +50,14 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 		}
 		j.places = append(j.places, pl)
 	}
-	p := &puller{dir: dir, have: &inventory{dir: dir}, opts: o, report: &Report{}}
+	p := s.placement(o)
 	if err := p.apply(ctx, j); err != nil {
 		return nil, err
 	}
-	if err := p.writeMenus(); err != nil {
+	if _, err := s.WriteMenus(p.reports); err != nil {
 		return nil, err
 	}
-	return &p.report.Trees[0], nil
+	return &p.reports[0], nil
 }
 
 // back is a tree that returns to an earlier generation.

@@ -24,10 +24,11 @@ type TreeStatus struct {
 	Files     int              `json:"files"`
 	Bytes     int64            `json:"bytes"`
 	History   []Generation     `json:"generations"`
-	// What runs over a catalogue know of the tree's reference; empty for trees
-	// that were pulled by hand.
-	Catalog      string            `json:"catalog,omitempty"`
-	Release      string            `json:"release,omitempty"`
+	// Catalog and Release tell which entry of which catalogue asked for the tree, empty
+	// for one that was pulled by hand.
+	Catalog string `json:"catalog,omitempty"`
+	Release string `json:"release,omitempty"`
+	// What runs over that catalogue remember of the reference, for them to fill in.
 	Succeeded    time.Time         `json:"succeeded,omitzero"` // when it was last seen to be up to date
 	FailingSince time.Time         `json:"failing_since,omitzero"`
 	Error        string            `json:"error,omitempty"`
@@ -82,14 +83,9 @@ func surveyOnce(ctx context.Context, dir string, checksum bool) ([]TreeStatus, e
 	if len(trees) == 0 {
 		return nil, noTrees(dir)
 	}
-	state, err := readState(d)
-	if err != nil {
-		return nil, err
-	}
 	list := []TreeStatus{}
 	for i := range trees {
 		s := treeStatus(d, &trees[i])
-		s.of(state)
 		if s.Problems, err = d.Drift(ctx, &trees[i], checksum); err != nil {
 			return list, err
 		}
@@ -136,17 +132,6 @@ func movedOn(dir string, list []TreeStatus) (bool, error) {
 // mostly a mistyped or unmounted one.
 func noTrees(dir string) error {
 	return &notFoundError{msg: fmt.Sprintf("%q holds no boot tree", dir), hint: "nbextract pull IMAGE -d DIR lays one out"}
-}
-
-// of adds what a state knows of the tree's reference.
-func (s *TreeStatus) of(state *SyncState) {
-	key := s.Reference
-	if s.Release != "" {
-		key += " " + s.Release
-	}
-	if r := state.References[key]; r != nil && r.Catalog == s.Catalog {
-		s.Succeeded, s.FailingSince, s.Error = r.Succeeded, r.FailingSince, r.Error
-	}
 }
 
 func treeStatus(d *bootdir.Dir, t *bootdir.Tree) TreeStatus {

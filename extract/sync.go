@@ -60,7 +60,7 @@ func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 				errs = append(errs, e.At("menu").Errorf("%v", err))
 			}
 		}
-		if err := checkLayouts(&e); err != nil {
+		if err := (Options{Layouts: e.Layout, Live: bootdir.LiveMode(e.Live)}).CheckLayouts(); err != nil {
 			errs = append(errs, e.At("layout").Errorf("%v", err))
 		}
 		for _, wish := range []struct{ key, owner, modes, label string }{
@@ -73,17 +73,6 @@ func CheckCatalog(entries []catalog.Entry, o SyncOptions) error {
 	}
 	slices.SortStableFunc(errs, func(a, b *config.Error) int { return a.Line - b.Line })
 	return errs.Err()
-}
-
-// checkLayouts tries the layouts of an entry, before an image is there.
-func checkLayouts(e *catalog.Entry) error {
-	layouts, err := Options{Layouts: e.Layout, Live: bootdir.LiveMode(e.Live)}.layouts()
-	for _, l := range layouts {
-		if _, lerr := l.Live(sampleLabels()); err == nil {
-			err = lerr
-		}
-	}
-	return err
 }
 
 // Sync brings the trees of a catalogue up to date: first all references are
@@ -99,6 +88,12 @@ func Sync(ctx context.Context, c *catalog.Catalog, entries []catalog.Entry, o Sy
 	}
 	if o.Sleep == nil {
 		o.Sleep = sleep
+	}
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	if o.Warn == nil {
+		o.Warn = func(string, ...any) {}
 	}
 	r := &SyncReport{
 		Catalog: c.Name, Started: o.Now().UTC(), DryRun: o.DryRun,
@@ -172,8 +167,8 @@ type syncRun struct {
 	dir     string
 	entries []*catalog.Entry
 
-	boot    *bootdir.Dir
-	have    *inventory
+	session *Session
+	boot    *bootdir.Dir // of the session
 	state   *SyncState
 	breaker *breaker
 	answers map[string]*answer // by client and reference
@@ -192,10 +187,10 @@ func (s *syncRun) run(ctx context.Context) {
 		s.fail(ctx, nil, err)
 		return
 	}
-	defer s.boot.Close()
+	defer s.session.Close()
 	defer s.close()
-	s.have = &inventory{dir: s.boot}
-	if s.state, err = openState(s.boot, s.opts.warnf); err != nil {
+	s.boot = s.session.Dir()
+	if s.state, err = openState(s.boot, s.opts.Warn); err != nil {
 		s.fail(ctx, nil, err)
 		return
 	}
@@ -229,13 +224,13 @@ func (s *syncRun) open(ctx context.Context) error {
 	const first, most = 100 * time.Millisecond, 2 * time.Second
 	for wait := first; ; wait = min(2*wait, most) {
 		var err error
-		s.boot, err = openDir(ctx, o)
+		s.session, err = Open(ctx, o)
 		var locked *bootdir.LockedError
 		if err == nil || !s.opts.Wait || !errors.As(err, &locked) {
 			return err
 		}
 		if wait == first {
-			s.opts.logf("waiting for another run to leave %q", s.dir)
+			s.opts.Log("waiting for another run to leave %q", s.dir)
 		}
 		if err := s.opts.Sleep(ctx, wait); err != nil {
 			return err
@@ -256,7 +251,7 @@ func (s *syncRun) close() {
 // whole directory.
 func (s *syncRun) fail(ctx context.Context, it *item, err error) {
 	now := s.opts.Now().UTC()
-	f := newFailure(err)
+	f := NewFailure(err)
 	f.Destination, f.Since = s.dir, now
 	hooks := s.opts.Hooks
 	if it != nil {
@@ -274,9 +269,9 @@ func (s *syncRun) fail(ctx context.Context, it *item, err error) {
 		since = "; it fails since " + f.Since.Format("2006-01-02 15:04 MST")
 	}
 	if it != nil {
-		s.opts.warnf("%s: %s%s", it.name(), f.Message, since)
+		s.opts.Warn("%s: %s%s", it.name(), f.Message, since)
 	} else {
-		s.opts.warnf("%s: %s", s.dir, f.Message)
+		s.opts.Warn("%s: %s", s.dir, f.Message)
 	}
 	if hooks != nil && !s.opts.DryRun && f.Kind != FailInterrupted {
 		hooks.Failed(ctx, f)
@@ -289,7 +284,6 @@ func (s *syncRun) remember(complete bool) error {
 	if s.opts.DryRun {
 		return nil
 	}
-	s.opts.keepMirrors(s.boot)
 	now := s.opts.Now().UTC()
 	run := s.state.Runs[s.cat.Name]
 	run.Last = now

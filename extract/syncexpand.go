@@ -119,7 +119,7 @@ func (s *syncRun) expandRepository(ctx context.Context, e *catalog.Entry, l *lis
 		matched[tag] = e.Matches(tag)
 	}
 	skip := func(tag string) (bool, error) {
-		if !mayBeChild(tag, matched) {
+		if !MayBeChild(tag, matched) {
 			return false, nil
 		}
 		return s.isChild(ctx, e, tag, matched)
@@ -152,7 +152,7 @@ func (s *syncRun) lookAhead(ctx context.Context, e *catalog.Entry, tags []string
 	}
 	var list []asking
 	for _, tag := range tags {
-		if matched[tag] && !mayBeChild(tag, matched) {
+		if matched[tag] && !MayBeChild(tag, matched) {
 			ref := e.Reference
 			ref.Tag = tag
 			list = append(list, asking{s.answerTo(e, ref), e, ref})
@@ -182,7 +182,7 @@ func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, mat
 	}
 	if known.Digest != a.top.Digest.String() {
 		known = childState{Digest: a.top.Digest.String()}
-		if known.Index, err = indexTag(ctx, a.src, a.top, tag); err != nil {
+		if known.Index, err = IndexTag(ctx, a.src, a.top, tag); err != nil {
 			return false, err
 		}
 	}

@@ -2,9 +2,6 @@ package extract
 
 import (
 	"context"
-	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 
@@ -14,7 +11,6 @@ import (
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/transport"
-	"github.com/nbpack/nbpack/spec"
 )
 
 // item is one reference, or one release of a catalog index, to be laid out.
@@ -26,7 +22,7 @@ type item struct {
 	answer  *answer
 	top     ocispec.Descriptor // what it names; for a release from the index
 	found   bool               // by a pattern: what is no boot tree is passed over
-	puller  *puller
+	placed  *Placement         // nil until it was considered
 	failed  bool
 	skipped bool
 	twin    *item // that makes the same tree, for one that is skipped because of it
@@ -35,10 +31,7 @@ type item struct {
 
 // key names an item in the state.
 func (it *item) key() string {
-	if it.release == "" {
-		return it.ref.String()
-	}
-	return it.ref.String() + " " + it.release
+	return stateKey(it.ref.String(), it.release)
 }
 
 // name is how messages call it; references and releases are quoted.
@@ -51,13 +44,7 @@ func (it *item) name() string {
 
 // question is all that decides whether an item is laid out, and where, besides
 // what it names.
-func (it *item) question() string {
-	q := selectionName(it.opts.Platforms) + " " + strings.Join(it.opts.layoutNames(), " ")
-	for _, label := range slices.Sorted(maps.Keys(it.opts.Set)) {
-		q += fmt.Sprintf(" %s=%q", label, it.opts.Set[label])
-	}
-	return q + " " + it.opts.Trust.ID()
-}
+func (it *item) question() string { return it.opts.Question() }
 
 // questionWith is the question whether an item makes the same trees as another.
 func (it *item) questionWith(twin *item) string { return it.question() + " / " + twin.question() }
@@ -76,7 +63,7 @@ func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release str
 	o.Catalog, o.Release = s.cat.Name, release
 	o.MenuEntry = menuEntryOf(e.Menu)
 	it := &item{entry: e, ref: ref, release: release, found: e.Kind != catalog.KindImage}
-	o.lenient = it.found
+	o.Lenient = it.found
 	var err error
 	if o.Trust, err = entryTrust(e, s.opts); err != nil {
 		return nil, err
@@ -97,7 +84,7 @@ func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release str
 type answer struct {
 	once  sync.Once
 	src   transport.Source
-	meter *meter
+	meter *Meter
 	top   ocispec.Descriptor
 	err   error
 }
@@ -130,7 +117,7 @@ func (s *syncRun) ask(ctx context.Context, a *answer, e *catalog.Entry, ref tran
 		if a.src, a.err = c.Source(ctx, ref); a.err != nil {
 			return
 		}
-		a.meter = &meter{src: a.src}
+		a.meter = NewMeter(a.src)
 		a.top, a.err = a.src.Resolve(ctx)
 		s.breaker.note(ref.Host(), a.err)
 	})
@@ -172,11 +159,6 @@ func (s *syncRun) askAll(ctx context.Context, list []asking) error {
 		_ = g.Wait()
 	}
 	return ctx.Err()
-}
-
-// sampleLabels let a layout be tried before an image is there.
-func sampleLabels() map[string]string {
-	return map[string]string{spec.LabelOSName: "name", spec.LabelOSVersion: "1", spec.LabelOSArch: "amd64"}
 }
 
 func quoted(s string) string {

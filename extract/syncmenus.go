@@ -40,16 +40,16 @@ func (s *syncRun) writeMenus(ctx context.Context) error {
 // menusWithout writes the menus without the trees that are about to go, and reports
 // each file that it changes once.
 func (s *syncRun) menusWithout(going ...string) error {
-	p := &puller{dir: s.boot, opts: s.opts.Options, report: &Report{}}
+	var trees []TreeReport
 	if len(going) == 0 { // once in a run
 		for _, t := range s.report.Trees {
 			if t.Destination == s.dir {
-				p.report.Trees = append(p.report.Trees, t.TreeReport)
+				trees = append(trees, t.TreeReport)
 			}
 		}
 	}
-	err := p.writeMenus(going...)
-	for _, file := range p.report.Menus {
+	changed, err := s.session.WriteMenus(trees, going...)
+	for _, file := range changed {
 		if m := (SyncMenu{s.dir, file}); !slices.Contains(s.report.Menus, m) {
 			s.report.Menus = append(s.report.Menus, m)
 		}

@@ -6,44 +6,6 @@ import (
 	"time"
 )
 
-// FailureKind says in a word what kept a tree from being brought up to date.
-type FailureKind string
-
-// The kinds of failures. They are labels of metrics: their number is bounded.
-const (
-	FailNetwork     FailureKind = "network"     // no answer, or one that may be another next time
-	FailAuth        FailureKind = "auth"        // access denied
-	FailNotFound    FailureKind = "not-found"   // no such tag, repository or manifest
-	FailPlatform    FailureKind = "platform"    // not exactly one image for a platform
-	FailRefused     FailureKind = "refused"     // content that is not accepted
-	FailConflict    FailureKind = "conflict"    // two images for one path, or one that cannot be used
-	FailSpace       FailureKind = "space"       // the disk has no room
-	FailVetoed      FailureKind = "vetoed"      // by a pre-commit hook
-	FailLocked      FailureKind = "locked"      // another run works on the boot directory
-	FailRetention   FailureKind = "retention"   // so much left the catalogue that nothing is removed
-	FailInterrupted FailureKind = "interrupted" // by a signal
-	FailOther       FailureKind = "failed"
-)
-
-// Failure is one reference, or one boot directory, that a run failed with.
-// Trees that were there stay as they were.
-type Failure struct {
-	Kind        FailureKind `json:"kind"`
-	Destination string      `json:"destination"`
-	Reference   string      `json:"reference,omitempty"`
-	Release     string      `json:"release,omitempty"`
-	Path        string      `json:"path,omitempty"` // live path, where one is known
-	Message     string      `json:"error"`
-	Advice      string      `json:"hint,omitempty"`
-	// Since is when it failed for the first time in a row.
-	Since time.Time `json:"since"`
-
-	code int // exit code that the error asks for
-}
-
-// Error tells what failed, and since when, if not only now.
-func (f *Failure) Error() string { return f.Message }
-
 // SyncReport is what one run over a catalogue did. Its JSON form is the output
 // of "nbextract sync --json".
 type SyncReport struct {
@@ -147,12 +109,12 @@ func (e *SyncError) Hint() string {
 // ExitCode is that of the failures where they all ask for the same (3 content
 // refused, 4 not found, 75 locked, …), else 1.
 func (e *SyncError) ExitCode() int {
-	code := e.Failures[0].code
+	code := e.Failures[0].ExitCode()
 	for _, f := range e.Failures {
 		if f.Kind == FailInterrupted {
-			return f.code
+			return f.ExitCode()
 		}
-		if f.code != code {
+		if f.ExitCode() != code {
 			code = 1
 		}
 	}

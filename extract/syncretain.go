@@ -8,13 +8,17 @@ import (
 	"github.com/nbpack/nbpack/internal/bootdir"
 )
 
-// records gives the trees as they are recorded now.
-func (s *syncRun) records() (*inventory, error) {
-	now := s.have
-	if s.report.Changed > 0 && !s.opts.DryRun {
-		now = &inventory{dir: s.boot}
+// records gives the trees as they are recorded now, by live path.
+func (s *syncRun) records() (map[string]*bootdir.Tree, error) {
+	if s.report.Changed == 0 || s.opts.DryRun {
+		return s.session.Before()
 	}
-	return now, now.load()
+	all, err := s.boot.Trees()
+	live := map[string]*bootdir.Tree{}
+	for i := range all {
+		live[all[i].Live] = &all[i]
+	}
+	return live, err
 }
 
 // tell adds to the report what the records know, and warns of references that
@@ -26,13 +30,13 @@ func (s *syncRun) tell(context.Context) error {
 	}
 	owner := map[string]*item{}
 	for _, it := range s.ready() {
-		for live := range it.puller.claimed {
+		for live := range it.placed.Lives() {
 			owner[live] = it
 		}
 	}
 	for i := range s.report.Trees {
 		t := &s.report.Trees[i]
-		if rec := records.live[t.Path]; rec != nil && t.Destination == s.dir {
+		if rec := records[t.Path]; rec != nil && t.Destination == s.dir {
 			t.Created = rec.Created
 		}
 		it := owner[t.Path]
@@ -52,7 +56,7 @@ func (s *syncRun) tell(context.Context) error {
 		if !st.mayWarn(s.opts.Now().UTC()) {
 			continue
 		}
-		s.opts.warnf("%s has named the same image since %s, longer than max-age allows", it.name(), since.UTC().Format("2006-01-02"))
+		s.opts.Warn("%s has named the same image since %s, longer than max-age allows", it.name(), since.UTC().Format("2006-01-02"))
 	}
 	return nil
 }
@@ -64,14 +68,14 @@ func (s *syncRun) retain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left, total := s.leftTrees(records)
+	left, total := s.leftTrees()
 	if s.partial && len(left) > 0 {
-		s.opts.logf("not all entries could be resolved, so no tree counts as having left the catalogue")
+		s.opts.Log("not all entries could be resolved, so no tree counts as having left the catalogue")
 		return nil
 	}
 	now := s.opts.Now().UTC()
 	for live := range s.state.Left {
-		if t := records.live[live]; t == nil || t.Catalog == s.cat.Name && !contains(left, live) {
+		if t := records[live]; t == nil || t.Catalog == s.cat.Name && !contains(left, live) {
 			delete(s.state.Left, live)
 		}
 	}
@@ -111,11 +115,11 @@ func contains(trees []bootdir.Tree, live string) bool {
 // leftTrees lists the trees of this catalogue that no item wants, and counts all
 // of its trees. A reference that failed, or
 // that a list names for nothing, keeps what it has made.
-func (s *syncRun) leftTrees(records *inventory) (left []bootdir.Tree, total int) {
+func (s *syncRun) leftTrees() (left []bootdir.Tree, total int) {
 	wanted, kept := map[string]bool{}, map[string]bool{}
 	for _, it := range s.items {
-		if it.puller != nil {
-			for live := range it.puller.claimed {
+		if it.placed != nil {
+			for live := range it.placed.Lives() {
 				wanted[live] = true
 			}
 		}
@@ -132,11 +136,7 @@ func (s *syncRun) leftTrees(records *inventory) (left []bootdir.Tree, total int)
 			continue
 		}
 		total++
-		key := t.Reference
-		if t.Release != "" {
-			key += " " + t.Release
-		}
-		if !wanted[t.Live] && !kept[key] {
+		if !wanted[t.Live] && !kept[stateKey(t.Reference, t.Release)] {
 			left = append(left, t)
 		}
 	}
@@ -169,7 +169,7 @@ func (s *syncRun) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range records.live {
+	for _, t := range records {
 		keep := t.Keep
 		if keep == 0 {
 			keep = bootdir.DefaultKeep
@@ -205,9 +205,9 @@ func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
 	case err == nil:
 		delete(s.state.Left, t.Live)
 		s.noteRemoved()
-		s.opts.logf("%s: removed, its reference %q left the catalogue", t.Live, t.Reference)
+		s.opts.Log("%s: removed, its reference %q left the catalogue", t.Live, t.Reference)
 	case errors.As(err, &occupied):
-		s.opts.warnf("%s: %v; %s", t.Live, err, occupied.Hint())
+		s.opts.Warn("%s: %v; %s", t.Live, err, occupied.Hint())
 	case errors.As(err, &held): // that ends by itself
 	case ctx.Err() == nil:
 		s.fail(ctx, nil, err)

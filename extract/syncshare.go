@@ -33,7 +33,7 @@ func (s *syncRun) mayRemove(ctx context.Context, left, total int) bool {
 // retentionError is a doubt about the catalogue.
 type retentionError struct{ error }
 
-func (e *retentionError) ExitCode() int { return 1 }
+func (e *retentionError) FailureKind() FailureKind { return FailRetention }
 func (e *retentionError) Hint() string {
 	return "if that is meant, run once with --prune --force"
 }

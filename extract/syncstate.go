@@ -6,8 +6,9 @@ import (
 	"maps"
 	"time"
 
-	"github.com/nbpack/nbpack/internal/bootdir"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/bootdir"
 )
 
 // stateNote is where a boot directory keeps its SyncState.
@@ -96,6 +97,31 @@ func ReadSyncState(dir string) (*SyncState, error) {
 	}
 	defer d.Close()
 	return readState(d)
+}
+
+// Recall adds to what was found of the trees of a boot directory what the runs over their
+// catalogues remember of them: when they were last seen to be up to date, and since when, and
+// how, that fails. It takes no lock.
+func Recall(dir string, trees []TreeStatus) error {
+	state, err := ReadSyncState(dir)
+	if err != nil {
+		return err
+	}
+	for i := range trees {
+		t := &trees[i]
+		if r := state.References[stateKey(t.Reference, t.Release)]; r != nil && r.Catalog == t.Catalog {
+			t.Succeeded, t.FailingSince, t.Error = r.Succeeded, r.FailingSince, r.Error
+		}
+	}
+	return nil
+}
+
+// stateKey names a reference, or one release of a catalog index, in the state.
+func stateKey(reference, release string) string {
+	if release == "" {
+		return reference
+	}
+	return reference + " " + release
 }
 
 func readState(d *bootdir.Dir) (*SyncState, error) {

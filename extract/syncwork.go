@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"path"
-	"slices"
+	"syscall"
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -56,12 +55,8 @@ func (s *syncRun) consider(ctx context.Context, it *item) error {
 		s.skip(it, reason)
 		return nil
 	}
-	layouts, err := it.opts.layouts()
-	if err != nil {
-		return err
-	}
-	it.puller = &puller{dir: s.boot, have: s.have, opts: it.opts, layouts: layouts, report: &Report{}, claimed: map[string]string{}}
-	err = it.puller.consider(ctx, it.ref, a.src, a.meter, it.top)
+	var err error
+	it.placed, err = s.session.Consider(ctx, it.ref, a.meter, it.top, it.opts)
 	if reason := passOver(err); it.found && reason != "" {
 		st.Skip, st.Question, st.Twin = reason, it.question(), ""
 		s.skip(it, reason)
@@ -81,11 +76,22 @@ func (s *syncRun) considerLost(it *item, err error) error {
 	it.lost = true
 	if st.Lost.IsZero() || st.Lost.After(now) {
 		st.Lost = now
-	} else if trees, terr := s.have.of(it.ref.String()); terr != nil || len(trees) > 0 {
+	} else if has, terr := s.hasTrees(it.ref); terr != nil || has {
 		return errors.Join(terr, fmt.Errorf("since %s the list of tags names what is not there: %w", st.Lost.Format("2006-01-02 15:04 MST"), err))
 	}
 	s.skip(it, "the list of tags names it, and it is not there")
 	return nil
+}
+
+// hasTrees tells whether there are trees that were made from a reference.
+func (s *syncRun) hasTrees(ref transport.Reference) (bool, error) {
+	trees, err := s.session.Before()
+	for _, t := range trees {
+		if t.Reference == ref.String() {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // knownSkip tells why an item was passed over the last time, if that holds still.
@@ -136,22 +142,22 @@ func (s *syncRun) skip(it *item, reason string) {
 // them is meant is not for us to guess, so nothing there is touched.
 func (s *syncRun) refuseClashes(ctx context.Context) error {
 	owners := map[string]*item{}
-	clash := map[*item]error{}
+	clashes := map[*item]error{}
 	for _, it := range s.items {
-		if it.puller == nil || it.failed {
+		if it.placed == nil || it.failed {
 			continue
 		}
 		twin, all := (*item)(nil), true
-		for live, digest := range it.puller.claimed {
+		for live, digest := range it.placed.Lives() {
 			other := owners[live]
 			if other == nil {
 				owners[live], all = it, false
-			} else if have := other.puller.claimed[live]; have == digest {
+			} else if have := other.placed.Lives()[live]; have == digest {
 				twin = other
-				it.drop(live)
+				it.placed.Leave(live)
 			} else {
 				err := clashError("%s and %s both belong at %q, with the manifests %s and %s", other.name(), it.name(), live, have, digest)
-				clash[other], clash[it], all = err, err, false
+				clashes[other], clashes[it], all = err, err, false
 			}
 		}
 		if twin != nil && all {
@@ -167,7 +173,7 @@ func (s *syncRun) refuseClashes(ctx context.Context) error {
 			// One image may stand in the whole directory and in others below it.
 			if other := owners[dir]; other != nil && (other != it || dir != bootdir.FlatLive) {
 				err := clashError("%s belongs at %q, which lies inside %q of %s", it.name(), live, dir, other.name())
-				clash[other], clash[it] = err, err
+				clashes[other], clashes[it] = err, err
 			}
 			if dir == bootdir.FlatLive {
 				break
@@ -175,124 +181,49 @@ func (s *syncRun) refuseClashes(ctx context.Context) error {
 		}
 	}
 	for _, it := range s.items {
-		if err := clash[it]; err != nil && !it.skipped {
+		if err := clashes[it]; err != nil && !it.skipped {
 			s.fail(ctx, it, err)
 		}
 	}
 	return nil
 }
 
-func clashError(format string, args ...any) error {
-	return &usageError{msg: fmt.Sprintf(format, args...), hint: "give them paths of their own with layout or set"}
-}
+// clash is that references of a catalogue get into each other's way.
+type clash struct{ error }
 
-// drop leaves a live path to another item.
-func (it *item) drop(live string) {
-	for _, j := range it.puller.jobs {
-		j.places = slices.DeleteFunc(j.places, func(pl *spot) bool { return pl.next.Live == live })
-	}
-}
+func clashError(format string, args ...any) error { return &clash{fmt.Errorf(format, args...)} }
 
-// checkSpace asks for room for all that is going to change, before the first
-// byte of it is fetched: a disk that is full half way would leave some trees old.
+func (*clash) FailureKind() FailureKind { return FailConflict }
+func (*clash) Hint() string             { return "give them paths of their own with layout or set" }
+
+// checkSpace asks for room for all that is going to change. Where there is too little, none
+// of it is begun.
 func (s *syncRun) checkSpace(ctx context.Context) error {
-	var jobs []*job
+	var coming []*item
+	var placements []*Placement
+	trees := 0
 	for _, it := range s.ready() {
-		for _, j := range it.puller.jobs {
-			moves, err := s.moves(j)
-			if err != nil {
-				return err
-			}
-			if moves {
-				jobs = append(jobs, j)
-			}
+		if n := it.placed.Incoming(); n > 0 {
+			coming, placements, trees = append(coming, it), append(placements, it.placed), trees+n
 		}
 	}
-	if len(jobs) == 0 {
-		return nil
-	}
-	known, err := indexLayers(s.boot)
-	if err != nil {
+	err := s.session.Room(ctx, placements)
+	if !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
-	// If it fits even where nothing can be reused, nothing more has to be known.
-	if s.boot.Space(spaceFor(jobs, known, nil), int64(len(jobs))) == nil {
-		return nil
-	}
-	reuse := map[*job]int64{}
-	for _, j := range jobs {
-		in := newIntake(j.src, j.target, known, nowhere{}, nil)
-		in.frugal = true
-		err := in.findSums(ctx)
-		if errors.Is(err, errListCostly) {
-			// At best it needs nothing but what the disk does not have at all.
-			for _, size := range known.sizes {
-				reuse[j] += size
-			}
-			continue
-		}
-		if err != nil {
-			return nil // its own turn will tell
-		}
-		for _, sum := range in.sums {
-			if s.boot.Holds(sum) {
-				reuse[j] += known.sizes[sum]
-			}
-		}
-	}
-	err = s.boot.Space(spaceFor(jobs, known, reuse), int64(len(jobs)))
-	if err == nil {
-		return nil
-	}
-	s.fail(ctx, nil, fmt.Errorf("no room for the %d trees that are to change, so none is begun: %w", len(jobs), err))
-	for _, it := range s.ready() {
-		if slices.ContainsFunc(it.puller.jobs, func(j *job) bool { return slices.Contains(jobs, j) }) {
-			it.failed = true
-			s.state.reference(it.key(), s.cat.Name).failed(newFailure(err), s.opts.Now().UTC())
-		}
+	s.fail(ctx, nil, fmt.Errorf("no room for the %d trees that are to change, so none is begun: %w", trees, err))
+	for _, it := range coming {
+		it.failed = true
+		s.state.reference(it.key(), s.cat.Name).failed(NewFailure(err), s.opts.Now().UTC())
 	}
 	return nil
-}
-
-// moves tells whether a job brings another image to one of its trees.
-func (s *syncRun) moves(j *job) (bool, error) {
-	for _, pl := range j.places {
-		if cur, err := s.have.at(pl.next.Live); err != nil || cur == nil || cur.Digest != pl.next.Digest {
-			return true, err
-		}
-	}
-	return false, nil
-}
-
-// spaceFor adds up what layers unpack to that are not there, each once, without
-// what is known to be reused.
-func spaceFor(jobs []*job, known layerIndex, reuse map[*job]int64) int64 {
-	var total int64
-	seen := map[string]bool{}
-	for _, j := range jobs {
-		var bytes int64
-		for i, l := range j.target.layers {
-			name := j.target.manifest.Layers[i].Digest.String()
-			if _, there := l.recorded(known); there || seen[name] {
-				continue
-			}
-			seen[name] = true
-			if bytes += l.space(); bytes < 0 {
-				return math.MaxInt64
-			}
-		}
-		if total += max(bytes-reuse[j], 0); total < 0 {
-			return math.MaxInt64
-		}
-	}
-	return total
 }
 
 // ready lists the items that nothing speaks against.
 func (s *syncRun) ready() []*item {
 	var items []*item
 	for _, it := range s.items {
-		if it.puller != nil && !it.failed && !it.skipped {
+		if it.placed != nil && !it.failed && !it.skipped {
 			items = append(items, it)
 		}
 	}
@@ -302,9 +233,9 @@ func (s *syncRun) ready() []*item {
 // install brings one tree after another up to date.
 func (s *syncRun) install(ctx context.Context) error {
 	for _, it := range s.ready() {
-		for _, step := range it.puller.steps {
+		for _, step := range it.placed.Steps() {
 			err := error(nil)
-			if len(it.puller.jobs) > 0 {
+			if !it.placed.Known() {
 				err = s.breaker.open(it.ref.Host())
 			}
 			if err == nil {
@@ -340,7 +271,7 @@ func (s *syncRun) settle(context.Context) error {
 
 // collect takes over the reports of an item's trees.
 func (s *syncRun) collect(it *item) {
-	for _, t := range it.puller.report.Trees {
+	for _, t := range it.placed.Reports() {
 		if t.Changed {
 			s.report.Changed++
 		} else {

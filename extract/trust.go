@@ -162,13 +162,13 @@ func (a *admission) record(digest string) json.RawMessage {
 
 // sameTrust says whether a tree was accepted under the demands of this run. A
 // run without any is content with every tree.
-func (p *puller) sameTrust(policy string) bool {
+func (p *Placement) sameTrust(policy string) bool {
 	return p.opts.Trust == nil || policy == p.opts.Trust.ID()
 }
 
 // admitPinned judges a tree that a rollback has pinned, if it was accepted under
 // other demands: what is live must be signed as well as what would follow.
-func (p *puller) admitPinned(ctx context.Context, j *job, pl *spot) error {
+func (p *Placement) admitPinned(ctx context.Context, j *job, pl *spot) error {
 	if p.sameTrust(pl.cur.Policy) {
 		return nil
 	}

@@ -27,6 +27,9 @@ no network, takes no lock and changes nothing.`,
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trees, err := extract.Status(cmd.Context(), dir)
+			if err == nil {
+				err = extract.Recall(dir, trees)
+			}
 			if err != nil {
 				return err
 			}
@@ -109,6 +112,9 @@ It exits with 3 when a file is missing or differs.`,
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trees, err := extract.Verify(cmd.Context(), dir)
+			if err == nil {
+				err = extract.Recall(dir, trees)
+			}
 			if err != nil {
 				return err
 			}
