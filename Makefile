@@ -88,7 +88,7 @@ fuzz: ## run each fuzzer for FUZZTIME (10s)
 large: ## pack 8 GiB in bounded memory, and sync a thousand trees, many minutes; the docs have the figures
 	CGO_ENABLED=0 NBPACK_LARGE_MIB=8192 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run TestMemory -v ./pack
 	CGO_ENABLED=0 NBPACK_TEST_GIB=8 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'WriterHeap/zstd:chunked' -v ./internal/archive
-	CGO_ENABLED=0 NBPACK_TEST_LARGE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'TestSyncThousand|TestSyncCatalogIndex' -v ./extract
+	CGO_ENABLED=0 NBPACK_TEST_LARGE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m -run 'TestSyncThousand|TestSyncCatalogIndex' -v ./extract/catalogrun
 
 # Versions of a boot tree for "make chunks" and "make bench": made from Debian's
 # packages once, or yours.

@@ -55,9 +55,9 @@ func (s *Session) Before() (map[string]*bootdir.Tree, error) {
 }
 
 // Consider finds out which trees follow from ref, which names top in the source of m, and what
-// is left to do for them; nothing changes yet. o says how they are laid out: that what Open
-// lists is the same there. Trees that were made from the same answer to the same question, and
-// that nobody touched, cost no request.
+// is left to do for them; nothing changes yet. o says how they are laid out, and is in all else
+// that of Open. Trees that were made from the same answer to the same question, and that nobody
+// touched, cost no request.
 //
 // The placement is never nil: beside an error it knows which live paths were found until then.
 // Errors are those of Pull.

@@ -28,7 +28,8 @@ type TreeStatus struct {
 	// for one that was pulled by hand.
 	Catalog string `json:"catalog,omitempty"`
 	Release string `json:"release,omitempty"`
-	// What runs over that catalogue remember of the reference, for them to fill in.
+	// Succeeded, FailingSince and Error are what runs over that catalogue remember of the
+	// reference: catalogrun.Recall fills them in.
 	Succeeded    time.Time         `json:"succeeded,omitzero"` // when it was last seen to be up to date
 	FailingSince time.Time         `json:"failing_since,omitzero"`
 	Error        string            `json:"error,omitempty"`

@@ -17,6 +17,7 @@ import (
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/testserver"
 )
 
@@ -185,10 +186,10 @@ func TestPullThroughCache(t *testing.T) {
 }
 
 // syncJSON runs a catalogue of the directory work.
-func syncJSON(t *testing.T, want int, work, name string) extract.SyncReport {
+func syncJSON(t *testing.T, want int, work, name string) catalogrun.Report {
 	t.Helper()
 	code, out, errs := nbextract(t, "sync", "--json", "-c", filepath.Join(work, name+".yaml"))
-	var r extract.SyncReport
+	var r catalogrun.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != want {
 		t.Fatalf("sync: exit %d, %v\n%s%s", code, err, out, errs)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/testneed"
 )
@@ -173,7 +173,7 @@ func TestKubernetesExample(t *testing.T) {
 	file := container.Args[len(container.Args)-1]
 	_, entries, err := catalog.Parse("catalog.yaml", file, []byte(objects["ConfigMap"].Data[path.Base(file)]))
 	if err == nil {
-		err = extract.CheckCatalog(entries, extract.SyncOptions{})
+		err = catalogrun.Check(entries, catalogrun.Options{})
 	}
 	if err != nil || path.Dir(file) != mounts["config"] || !strings.HasPrefix(entries[0].Destination, mounts["boot"]+"/") {
 		t.Errorf("the catalogue: %v, %+v", err, entries)

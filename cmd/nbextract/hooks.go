@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/extract/metrics"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/cli"
@@ -84,7 +85,7 @@ func catalogHooks(env *cli.Env, h *catalog.Hooks) extract.Hooks {
 
 // writeMetrics writes the metrics of a run, if that is wanted. What was done
 // stays done when it fails.
-func writeMetrics(env *cli.Env, file string, r *extract.SyncReport, entries []catalog.Entry) {
+func writeMetrics(env *cli.Env, file string, r *catalogrun.Report, entries []catalog.Entry) {
 	if file == "" {
 		return
 	}

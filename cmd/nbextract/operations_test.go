@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/testneed"
 	"github.com/nbpack/nbpack/internal/testserver"
@@ -78,7 +79,7 @@ func TestOperationsCatalogues(t *testing.T) {
 		}
 		_, entries, err := catalog.Parse("catalog.yaml", "c", []byte(block))
 		if err == nil {
-			err = extract.CheckCatalog(entries, extract.SyncOptions{MakeHooks: func(*catalog.Hooks) (extract.Hooks, error) { return nil, nil }})
+			err = catalogrun.Check(entries, catalogrun.Options{MakeHooks: func(*catalog.Hooks) (extract.Hooks, error) { return nil, nil }})
 		}
 		if err != nil {
 			t.Errorf("%s\n%v", block, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/drain"
@@ -135,7 +136,7 @@ func (s *serveFlags) check(args []string) error {
 func (s *serveFlags) destination() error {
 	_, entries, err := catalog.Read(s.catalog)
 	if err == nil {
-		err = extract.CheckCatalog(entries, syncOptions(nil))
+		err = catalogrun.Check(entries, syncOptions(nil))
 	}
 	if err != nil {
 		return err
@@ -221,7 +222,7 @@ func (s *serveFlags) refresh(env *cli.Env) func(context.Context) error {
 		o := syncOptions(env)
 		c, entries, err := catalog.Read(s.catalog)
 		if err == nil {
-			err = extract.CheckCatalog(entries, o)
+			err = catalogrun.Check(entries, o)
 		}
 		if err != nil {
 			return err
@@ -230,7 +231,7 @@ func (s *serveFlags) refresh(env *cli.Env) func(context.Context) error {
 		defer pool.close()
 		o.MirrorHealth = pool.health
 		o.Client, o.Log, o.Warn, o.Wait = pool.get, env.Info, env.Warn, true
-		report, err := extract.Sync(ctx, c, entries, o)
+		report, err := catalogrun.Run(ctx, c, entries, o)
 		writeMetrics(env, c.MetricsFile, report, entries)
 		for _, t := range report.Trees {
 			if t.Changed {
@@ -243,8 +244,8 @@ func (s *serveFlags) refresh(env *cli.Env) func(context.Context) error {
 
 // syncOptions are those that do not depend on a run. Without env nothing can be run
 // with them.
-func syncOptions(env *cli.Env) extract.SyncOptions {
-	return extract.SyncOptions{MakeHooks: func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }}
+func syncOptions(env *cli.Env) catalogrun.Options {
+	return catalogrun.Options{MakeHooks: func(h *catalog.Hooks) (extract.Hooks, error) { return catalogHooks(env, h), nil }}
 }
 
 // runImages lays images out where nobody else sees them, and serves that.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -28,7 +29,7 @@ no network, takes no lock and changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trees, err := extract.Status(cmd.Context(), dir)
 			if err == nil {
-				err = extract.Recall(dir, trees)
+				err = catalogrun.Recall(dir, trees)
 			}
 			if err != nil {
 				return err
@@ -113,7 +114,7 @@ It exits with 3 when a file is missing or differs.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trees, err := extract.Verify(cmd.Context(), dir)
 			if err == nil {
-				err = extract.Recall(dir, trees)
+				err = catalogrun.Recall(dir, trees)
 			}
 			if err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -19,7 +20,7 @@ import (
 
 func syncCommand(env *cli.Env) *cobra.Command {
 	var (
-		o        extract.SyncOptions
+		o        catalogrun.Options
 		registry cli.RegistryFlags
 		mirrors  failoverFlags
 		file     string
@@ -73,10 +74,10 @@ did.`,
 				o.Trust, err = signed.parse(cmd, nil)
 			}
 			if err == nil {
-				err = extract.CheckCatalog(entries, o)
+				err = catalogrun.Check(entries, o)
 			}
 			if err == nil {
-				_, err = extract.CatalogMenus(c)
+				_, err = catalogrun.Menus(c)
 			}
 			if err != nil {
 				return err
@@ -88,7 +89,7 @@ did.`,
 			defer pool.close()
 			o.Client, o.MirrorHealth = pool.get, pool.health
 			o.Log, o.Warn, o.Progress = env.Info, env.Warn, env.Progress()
-			report, err := extract.Sync(cmd.Context(), c, entries, o)
+			report, err := catalogrun.Run(cmd.Context(), c, entries, o)
 			env.StopProgress()
 			writeMetrics(env, cmp.Or(metrics, c.MetricsFile), report, entries)
 			if asJSON {
@@ -180,7 +181,7 @@ func (p *clientPool) close() {
 
 // printSync prints a line for each tree that changed or left, and unless nobody
 // wants to hear it one about all.
-func printSync(w io.Writer, r *extract.SyncReport, quiet, itemize bool) error {
+func printSync(w io.Writer, r *catalogrun.Report, quiet, itemize bool) error {
 	for _, t := range r.Trees {
 		if !t.Changed {
 			continue
@@ -207,7 +208,7 @@ func printSync(w io.Writer, r *extract.SyncReport, quiet, itemize bool) error {
 	return err
 }
 
-func printLeft(w io.Writer, r *extract.SyncReport, l extract.LeftTree, quiet bool) (err error) {
+func printLeft(w io.Writer, r *catalogrun.Report, l catalogrun.LeftTree, quiet bool) (err error) {
 	path := syncPath(r, l.Destination, l.Path)
 	switch {
 	case l.Removed && r.DryRun:
@@ -221,7 +222,7 @@ func printLeft(w io.Writer, r *extract.SyncReport, l extract.LeftTree, quiet boo
 }
 
 // syncPath names the boot directory as well where there are several.
-func syncPath(r *extract.SyncReport, dir, path string) string {
+func syncPath(r *catalogrun.Report, dir, path string) string {
 	for _, t := range r.Trees {
 		if t.Destination != dir {
 			return dir + "/" + path

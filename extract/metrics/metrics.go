@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 )
@@ -24,7 +25,7 @@ import (
 // left out, and the error tells so after the rest was written. A dry run writes
 // nothing, and neither does a run that did nothing because another one was at
 // work: that one will.
-func Write(file string, r *extract.SyncReport, entries []catalog.Entry) error {
+func Write(file string, r *catalogrun.Report, entries []catalog.Entry) error {
 	if r.DryRun || lockedOut(r) {
 		return nil
 	}
@@ -47,7 +48,7 @@ func Write(file string, r *extract.SyncReport, entries []catalog.Entry) error {
 }
 
 // lockedOut says that other runs held the locks of all boot directories.
-func lockedOut(r *extract.SyncReport) bool {
+func lockedOut(r *catalogrun.Report) bool {
 	return len(r.Trees) == 0 && len(r.Failures) > 0 &&
 		!slices.ContainsFunc(r.Failures, func(f *extract.Failure) bool { return f.Kind != extract.FailLocked })
 }
@@ -55,14 +56,14 @@ func lockedOut(r *extract.SyncReport) bool {
 // bootFacts are what the records of one boot directory say about a catalogue.
 type bootFacts struct {
 	dir        string
-	run        extract.RunState
+	run        catalogrun.RunState
 	trees      []bootdir.Tree
-	references map[string]*extract.ReferenceState
+	references map[string]*catalogrun.ReferenceState
 }
 
 func readFacts(dir, name string) (bootFacts, error) {
-	f := bootFacts{dir: dir, references: map[string]*extract.ReferenceState{}}
-	state, err := extract.ReadSyncState(dir)
+	f := bootFacts{dir: dir, references: map[string]*catalogrun.ReferenceState{}}
+	state, err := catalogrun.ReadState(dir)
 	if err != nil {
 		return f, err
 	}
@@ -98,7 +99,7 @@ func failureKinds() []extract.FailureKind {
 // exposition is what stands in the file. Every metric is a gauge: a file that is replaced has no
 // counters. Times are points in time and not ages, so that they need no run to
 // stay true.
-func exposition(r *extract.SyncReport, facts []bootFacts) []byte {
+func exposition(r *catalogrun.Report, facts []bootFacts) []byte {
 	g := &gauges{base: []string{"catalog", r.Catalog}}
 	runMetrics(g, r, facts)
 	treeMetrics(g, facts)
@@ -106,7 +107,7 @@ func exposition(r *extract.SyncReport, facts []bootFacts) []byte {
 	return g.text()
 }
 
-func runMetrics(g *gauges, r *extract.SyncReport, facts []bootFacts) {
+func runMetrics(g *gauges, r *catalogrun.Report, facts []bootFacts) {
 	g.family("last_run_timestamp_seconds", "End of the last run over the catalogue.").at(r.Finished)
 	g.family("last_success_timestamp_seconds", "End of the last run in which nothing failed.").at(succeeded(facts))
 	g.family("last_run_duration_seconds", "Duration of the last run.").add(r.Finished.Sub(r.Started).Seconds())

@@ -10,31 +10,32 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/catalogrun"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 )
 
 func second(n int64) time.Time { return time.Unix(n, 500_000_000).UTC() }
 
-func sampleRun() (*extract.SyncReport, []bootFacts) {
+func sampleRun() (*catalogrun.Report, []bootFacts) {
 	created := second(5)
-	r := &extract.SyncReport{
+	r := &catalogrun.Report{
 		Catalog: "/etc/c.yaml", Started: second(100), Finished: second(103), References: 3, Changed: 1, Requests: 7, Fetched: 1 << 40,
 		Failures: []*extract.Failure{{Kind: extract.FailNetwork}, {Kind: extract.FailNetwork}, {Kind: extract.FailVetoed}},
-		Left:     []extract.LeftTree{{}, {Removed: true}}, Stale: []extract.StaleTree{{}},
+		Left:     []catalogrun.LeftTree{{}, {Removed: true}}, Stale: []catalogrun.StaleTree{{}},
 	}
 	return r, []bootFacts{{
-		dir: "/srv/tftp", run: extract.RunState{Last: second(103), Succeeded: second(90)},
+		dir: "/srv/tftp", run: catalogrun.RunState{Last: second(103), Succeeded: second(90)},
 		trees: []bootdir.Tree{{
 			Live: `a"\` + "\nb", Reference: "docker://registry.example/n:v", Platform: "linux/amd64", Digest: "sha256:aa", Created: &created,
 			Pinned: true, History: []bootdir.Generation{{Installed: second(50)}, {Installed: second(1)}},
 		}, {Live: "c\xff"}},
-		references: map[string]*extract.ReferenceState{
+		references: map[string]*catalogrun.ReferenceState{
 			"z": {Succeeded: second(80), Moved: second(20), FailingSince: second(95), Kind: extract.FailNetwork},
 			"a": {Succeeded: second(103), Moved: second(30)},
 			"n": {}, // never looked at
 		},
-	}, {dir: "/srv/http", run: extract.RunState{Succeeded: second(91)}}}
+	}, {dir: "/srv/http", run: catalogrun.RunState{Succeeded: second(91)}}}
 }
 
 func TestMetrics(t *testing.T) {
@@ -102,7 +103,7 @@ func checkExposition(t *testing.T, text string) {
 // A catalogue that never had a whole success has no time of one.
 func TestMetricsBeforeTheFirstSuccess(t *testing.T) {
 	r, facts := sampleRun()
-	facts[1].run = extract.RunState{}
+	facts[1].run = catalogrun.RunState{}
 	if text := exposition(r, facts); bytes.Contains(text, []byte("last_success")) {
 		t.Errorf("%s", text)
 	}
@@ -115,7 +116,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := []catalog.Entry{{Settings: catalog.Settings{Destination: filepath.Join(dir, "none")}}}
-	r := &extract.SyncReport{Catalog: "c", Started: second(1), Finished: second(2)}
+	r := &catalogrun.Report{Catalog: "c", Started: second(1), Finished: second(2)}
 	if err := Write(file, r, good); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestWrite(t *testing.T) {
 	if names, _ := os.ReadDir(dir); len(names) != 1 {
 		t.Errorf("%v is left", names)
 	}
-	for name, silent := range map[string]*extract.SyncReport{
+	for name, silent := range map[string]*catalogrun.Report{
 		"dry run": {DryRun: true},
 		"locked":  {Failures: []*extract.Failure{{Kind: extract.FailLocked}, {Kind: extract.FailLocked}}},
 	} {

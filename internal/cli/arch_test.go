@@ -21,7 +21,7 @@ func arrows() map[string][]string {
 	const upstream = "internal/upstream"
 	const hooks = "internal/hooks"
 	const serve = "internal/serve"
-	const layout, menu, fetch = "extract/layout", "extract/menu", "extract/fetch"
+	const layout, menu, fetch, catalogrun = "extract/layout", "extract/menu", "extract/fetch", "extract/catalogrun"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
 	const directio = "internal/directio"
@@ -54,14 +54,15 @@ func arrows() map[string][]string {
 		"pack/bundle":     {"spec", ociindex, transport, directio},
 		"pack/index":      {"spec", ociindex, transport, directio},
 		"pack/relocate":   {"spec", ociindex, transport, directio},
-		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, directio, twinsum},
+		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, hooks, directio, twinsum},
+		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
 		fetch:             {"spec", archive, ociindex, transport, directio, twinsum},
 		layout:            {"spec"},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, mirrortree, "extract", directio, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, hooks, mirrortree, "extract", directio, twinsum},
 		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
-		"cmd/nbextract":   {"spec", layout, menu, fetch, archive, bootcheck, ociindex, transport, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
+		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, transport, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
 	}
 }
 

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/spec"
@@ -90,7 +91,7 @@ func TestSyncCatalogIndex(t *testing.T) {
 	// Releases are chosen as tags are.
 	s = newSyncer(t)
 	r = s.must("- {catalog: '" + reg.Host() + "/a:all', tags: 'os-*', exclude: 'os-59', newest: 2}\n")
-	if r.Changed != 2 || !slices.ContainsFunc(r.Trees, func(x SyncTree) bool { return x.Path == fmt.Sprintf("os/%d/amd64", n-1-boolInt(n == 60)) }) {
+	if r.Changed != 2 || !slices.ContainsFunc(r.Trees, func(x Tree) bool { return x.Path == fmt.Sprintf("os/%d/amd64", n-1-boolInt(n == 60)) }) {
 		t.Errorf("%+v", r.Trees)
 	}
 }
@@ -123,7 +124,7 @@ func TestSyncPassesOver(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	// By name it is a failure.
-	if r, err := s.run("- {ref: '" + reg.Host() + "/a:os-2', platforms: [amd64]}\n"); err == nil || r.Failures[0].Kind != FailPlatform {
+	if r, err := s.run("- {ref: '" + reg.Host() + "/a:os-2', platforms: [amd64]}\n"); err == nil || r.Failures[0].Kind != extract.FailPlatform {
 		t.Errorf("%v", err)
 	}
 }
@@ -145,7 +146,7 @@ func TestSyncClashes(t *testing.T) {
 	}
 	reg.Push("a", "same", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "other"}})
 	r, err := s.run(text)
-	if err == nil || len(r.Failures) != 2 || r.Failures[0].Kind != FailConflict || r.Changed != 0 {
+	if err == nil || len(r.Failures) != 2 || r.Failures[0].Kind != extract.FailConflict || r.Changed != 0 {
 		t.Errorf("%v %+v", err, r.Failures)
 	}
 	reg.Push("a", "one", testshelf.Boot{Version: "1", Files: map[string]string{"vmlinuz": "other"}})
@@ -171,7 +172,7 @@ func TestSyncDestinations(t *testing.T) {
 	reg.Push("a", "v", testshelf.Boot{Version: "1"})
 	other := filepath.Join(t.TempDir(), "other")
 	r := s.must("- {ref: '" + reg.Host() + "/a:v'}\n- {ref: '" + reg.Host() + "/a:v', destination: " + other + "}\nmenus: [ipxe]\n")
-	if r.Changed != 2 || r.Trees[1].Destination != other || !slices.Equal(r.Menus, []SyncMenu{{s.dir, "boot.ipxe"}, {other, "boot.ipxe"}}) {
+	if r.Changed != 2 || r.Trees[1].Destination != other || !slices.Equal(r.Menus, []Menu{{s.dir, "boot.ipxe"}, {other, "boot.ipxe"}}) {
 		t.Errorf("%+v", r)
 	}
 	if _, err := os.Stat(filepath.Join(other, "os/1/amd64/vmlinuz")); err != nil {
@@ -186,7 +187,7 @@ func TestCheckCatalogOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		err := CheckCatalog(entries, SyncOptions{})
+		err := Check(entries, Options{})
 		if err == nil {
 			t.Fatal("nothing is wrong")
 		}

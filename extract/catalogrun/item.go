@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -16,13 +17,13 @@ import (
 // item is one reference, or one release of a catalog index, to be laid out.
 type item struct {
 	entry   *catalog.Entry
-	opts    Options
+	opts    extract.Options
 	ref     transport.Reference
 	release string
 	answer  *answer
 	top     ocispec.Descriptor // what it names; for a release from the index
 	found   bool               // by a pattern: what is no boot tree is passed over
-	placed  *Placement         // nil until it was considered
+	placed  *extract.Placement // nil until it was considered
 	failed  bool
 	skipped bool
 	twin    *item // that makes the same tree, for one that is skipped because of it
@@ -50,7 +51,7 @@ func (it *item) question() string { return it.opts.Question() }
 func (it *item) questionWith(twin *item) string { return it.question() + " / " + twin.question() }
 
 // newItem makes an item of an entry with its options.
-func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release string) (*item, error) {
+func (s *dirRun) newItem(e *catalog.Entry, ref transport.Reference, release string) (*item, error) {
 	o := s.opts.Options
 	o.Dir, o.Platforms, o.Layouts, o.Set = s.dir, e.Platforms, e.Layout, e.Set
 	o.Live, o.Keep = bootdir.LiveMode(e.Live), 0
@@ -84,14 +85,14 @@ func (s *syncRun) newItem(e *catalog.Entry, ref transport.Reference, release str
 type answer struct {
 	once  sync.Once
 	src   transport.Source
-	meter *Meter
+	meter *extract.Meter
 	top   ocispec.Descriptor
 	err   error
 }
 
 // answerTo gives the place of an answer. It is not safe for concurrent use; ask
 // is.
-func (s *syncRun) answerTo(e *catalog.Entry, ref transport.Reference) *answer {
+func (s *dirRun) answerTo(e *catalog.Entry, ref transport.Reference) *answer {
 	key := ref.String()
 	if e.TLSVerify != nil {
 		key += map[bool]string{true: " verify", false: " insecure"}[*e.TLSVerify]
@@ -105,7 +106,7 @@ func (s *syncRun) answerTo(e *catalog.Entry, ref transport.Reference) *answer {
 }
 
 // ask resolves a reference, unless that was done.
-func (s *syncRun) ask(ctx context.Context, a *answer, e *catalog.Entry, ref transport.Reference) error {
+func (s *dirRun) ask(ctx context.Context, a *answer, e *catalog.Entry, ref transport.Reference) error {
 	a.once.Do(func() {
 		if a.err = s.breaker.open(ref.Host()); a.err != nil {
 			return
@@ -117,7 +118,7 @@ func (s *syncRun) ask(ctx context.Context, a *answer, e *catalog.Entry, ref tran
 		if a.src, a.err = c.Source(ctx, ref); a.err != nil {
 			return
 		}
-		a.meter = NewMeter(a.src)
+		a.meter = extract.NewMeter(a.src)
 		a.top, a.err = a.src.Resolve(ctx)
 		s.breaker.note(ref.Host(), a.err)
 	})
@@ -134,7 +135,7 @@ type asking struct {
 // askAll asks many questions at once. The first of each repository goes ahead,
 // so that the others find its token and its connection. What an answer is, or
 // why there is none, is looked at when its turn comes.
-func (s *syncRun) askAll(ctx context.Context, list []asking) error {
+func (s *dirRun) askAll(ctx context.Context, list []asking) error {
 	first := map[string]bool{}
 	var ahead, rest []asking
 	for _, q := range list {

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/internal/transport"
 )
@@ -132,7 +133,7 @@ func TestSyncFaults(t *testing.T) {
 		times int
 		what  func(f *faulty) string // which request
 		fault func(f *faulty) http.HandlerFunc
-		kind  FailureKind // empty: survived
+		kind  extract.FailureKind // empty: survived
 		says  string
 	}{
 		"503 four times":         {4, tag, func(*faulty) http.HandlerFunc { return answers(503) }, "", ""},
@@ -158,31 +159,31 @@ func TestSyncFaults(t *testing.T) {
 			}
 		}, "", ""},
 
-		"503 for ever":     {always, tag, func(*faulty) http.HandlerFunc { return answers(503) }, FailNetwork, "503"},
-		"silence for ever": {always, tag, func(*faulty) http.HandlerFunc { return silent }, FailNetwork, "sent nothing for too long"},
+		"503 for ever":     {always, tag, func(*faulty) http.HandlerFunc { return answers(503) }, extract.FailNetwork, "503"},
+		"silence for ever": {always, tag, func(*faulty) http.HandlerFunc { return silent }, extract.FailNetwork, "sent nothing for too long"},
 		"a trickle for ever": {always, layer, func(f *faulty) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				http.ServeContent(&slowWriter{w, r}, r, "", time.Time{}, strings.NewReader(string(f.answer(r))))
 			}
-		}, FailNetwork, "sent nothing for too long"},
-		"broken for ever": {always, layer, func(f *faulty) http.HandlerFunc { return f.cut(0) }, FailNetwork, "gave up after 5 breaks"},
+		}, extract.FailNetwork, "sent nothing for too long"},
+		"broken for ever": {always, layer, func(f *faulty) http.HandlerFunc { return f.cut(0) }, extract.FailNetwork, "gave up after 5 breaks"},
 		"a flipped byte": {always, layer, func(f *faulty) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				b := append([]byte(nil), f.answer(r)...)
 				b[len(b)/2] ^= 1
 				_, _ = w.Write(b)
 			}
-		}, FailRefused, ""},
+		}, extract.FailRefused, ""},
 		"endless redirects": {always, layer, func(f *faulty) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, r.URL.Path+"?more="+r.URL.RawQuery, http.StatusTemporaryRedirect)
 			}
-		}, FailNetwork, "stopped after 10 redirects"},
+		}, extract.FailNetwork, "stopped after 10 redirects"},
 		"a realm elsewhere": {always, tag, func(f *faulty) http.HandlerFunc {
 			return answers(401, "WWW-Authenticate", `Bearer realm="`+f.beside.URL+`/token"`)
-		}, FailOther, "token"},
-		"no access":           {always, tag, func(*faulty) http.HandlerFunc { return answers(403) }, FailAuth, "denies access"},
-		"a blob that is gone": {always, layer, func(*faulty) http.HandlerFunc { return answers(404) }, FailNotFound, "not found"},
+		}, extract.FailOther, "token"},
+		"no access":           {always, tag, func(*faulty) http.HandlerFunc { return answers(403) }, extract.FailAuth, "denies access"},
+		"a blob that is gone": {always, layer, func(*faulty) http.HandlerFunc { return answers(404) }, extract.FailNotFound, "not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFaulty(t)
@@ -222,7 +223,7 @@ func TestSyncFaults(t *testing.T) {
 				}
 				return
 			}
-			var sum *SyncError
+			var sum *Error
 			if !errors.As(err, &sum) || len(r.Failures) != 1 || r.Failures[0].Kind != tc.kind || !strings.Contains(r.Failures[0].Message, tc.says) {
 				t.Fatalf("%v: %+v", err, r.Failures)
 			}
@@ -237,7 +238,7 @@ func TestSyncFaults(t *testing.T) {
 			if f.content(t) != f.kernel {
 				t.Error("the next run brings something else")
 			}
-			if list, err := Verify(t.Context(), f.s.dir); err != nil || problems(list) {
+			if list, err := extract.Verify(t.Context(), f.s.dir); err != nil || damaged(list) {
 				t.Errorf("%v %+v", err, list)
 			}
 			if left, _ := filepath.Glob(filepath.Join(f.s.dir, ".nbextract", "{stage,partial,kept}", "*")); len(left) > 0 {

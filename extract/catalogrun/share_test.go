@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/testshelf"
 )
@@ -29,7 +30,7 @@ func TestSyncLosesSlowly(t *testing.T) {
 	s.opts.Prune = true
 	s.must(refs(n))
 	count := func() int {
-		list, err := Status(t.Context(), s.dir)
+		list, err := extract.Status(t.Context(), s.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,12 +93,12 @@ func TestSyncListedAndLost(t *testing.T) {
 	since := s.now
 	s.now = s.now.Add(3 * bootdir.DefaultGrace)
 	r, err := s.run(text)
-	var sum *SyncError
+	var sum *Error
 	if !errors.As(err, &sum) || sum.ExitCode() != 4 || len(r.Failures) != 2 || len(r.Left) != 0 ||
 		!strings.Contains(r.Failures[0].Message, since.Format("since 2006-01-02 15:04")) {
 		t.Errorf("%v %+v", err, r)
 	}
-	if list, err := Status(t.Context(), s.dir); err != nil || len(list) != 3 {
+	if list, err := extract.Status(t.Context(), s.dir); err != nil || len(list) != 3 {
 		t.Errorf("%v, %d trees", err, len(list))
 	}
 	// A tag of which there never was a tree is passed over, for as long as it takes.
@@ -124,7 +125,7 @@ func TestSyncTwinOfAFailure(t *testing.T) {
 	text := "- {ref: '" + reg.Host() + "/a:one'}\n- {ref: '" + reg.Host() + "/a:same'}\n"
 	s.must(text)
 	succeeded := func(tag string) time.Time {
-		state, err := ReadSyncState(s.dir)
+		state, err := ReadState(s.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,8 +159,8 @@ func TestSyncExitCode(t *testing.T) {
 	amd, arm := reg.Push("a", "", testshelf.Boot{Version: "1"}), reg.Push("a", "", testshelf.Boot{Version: "1", Arch: "arm64"})
 	reg.Index("a", "both", testshelf.On("amd64", amd), testshelf.On("arm64", arm))
 	r, err := s.run("- {ref: '" + reg.Host() + "/a:both'}\n")
-	var sum *SyncError
-	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Failures[0].Kind != FailPlatform || sum.Hint() == "" {
+	var sum *Error
+	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Failures[0].Kind != extract.FailPlatform || sum.Hint() == "" {
 		t.Errorf("%v", err)
 	}
 }

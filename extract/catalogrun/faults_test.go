@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/testshelf"
@@ -24,11 +25,11 @@ func TestSyncFailuresStandAlone(t *testing.T) {
 	reg.Push("b", "other", testshelf.Boot{Version: "3"})
 	ref := func(name string) string { return "- {ref: '" + reg.Host() + "/" + name + "'}\n" }
 	r, err := s.run(ref("a:bad") + ref("a:gone") + ref("a:good") + ref("b:other"))
-	var sum *SyncError
+	var sum *Error
 	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 2 || len(r.Failures) != 2 {
 		t.Fatalf("%v, %+v", err, r)
 	}
-	if r.Failures[0].Kind != FailNotFound && r.Failures[1].Kind != FailNotFound {
+	if r.Failures[0].Kind != extract.FailNotFound && r.Failures[1].Kind != extract.FailNotFound {
 		t.Errorf("%+v %+v", r.Failures[0], r.Failures[1])
 	}
 	// The code of the only kind, and since when.
@@ -45,7 +46,7 @@ func TestSyncFailuresStandAlone(t *testing.T) {
 	// It is there again.
 	reg.Push("a", "gone", testshelf.Boot{Version: "4"})
 	s.must(ref("a:gone"))
-	state, err := ReadSyncState(s.dir)
+	state, err := ReadState(s.dir)
 	if err != nil || !state.References["docker://"+reg.Host()+"/a:gone"].FailingSince.IsZero() || !state.Runs["test"].Succeeded.Equal(s.now) {
 		t.Errorf("%v %+v", err, state)
 	}
@@ -69,11 +70,11 @@ func TestSyncRegistryDown(t *testing.T) {
 	if asked := len(reg.Asked()); asked > 5*(breakerLimit+defaultConcurrency) {
 		t.Errorf("a registry that is down was asked %d times", asked)
 	}
-	if err == nil || len(r.Failures) != 40 || r.Failures[0].Kind != FailNetwork {
+	if err == nil || len(r.Failures) != 40 || r.Failures[0].Kind != extract.FailNetwork {
 		t.Fatalf("%v, %d failures", err, len(r.Failures))
 	}
-	list, err := Verify(t.Context(), s.dir)
-	if err != nil || len(list) != 40 || problems(list) {
+	list, err := extract.Verify(t.Context(), s.dir)
+	if err != nil || len(list) != 40 || damaged(list) {
 		t.Errorf("%v: %d trees", err, len(list))
 	}
 	s.now = s.now.Add(3 * time.Hour)
@@ -93,7 +94,7 @@ func TestSyncLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.run(text)
-	var sum *SyncError
+	var sum *Error
 	if !errors.As(err, &sum) || sum.ExitCode() != 75 {
 		t.Errorf("%v", err)
 	}
@@ -140,8 +141,8 @@ func TestSyncWeek(t *testing.T) {
 		s.now = s.now.Add(25 * time.Hour)
 		s.must(text)
 	}
-	list, err := Verify(t.Context(), s.dir)
-	if err != nil || len(list) != 3 || problems(list) {
+	list, err := extract.Verify(t.Context(), s.dir)
+	if err != nil || len(list) != 3 || damaged(list) {
 		t.Fatalf("%v, %d trees", err, len(list))
 	}
 	var generations, records, stage []string

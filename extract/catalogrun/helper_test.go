@@ -1,13 +1,16 @@
-package extract
+package catalogrun
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
+	"github.com/nbpack/nbpack/internal/testshelf"
 	"github.com/nbpack/nbpack/internal/transport"
 )
 
@@ -15,7 +18,7 @@ import (
 type syncer struct {
 	t      *testing.T
 	dir    string
-	opts   SyncOptions
+	opts   Options
 	now    time.Time
 	warned []string
 	client func(*transport.Options) // changes how the network is used; nil: not at all
@@ -26,7 +29,7 @@ func newSyncer(t *testing.T) *syncer {
 }
 
 // run does one run over a catalogue, in which DIR stands for the directory.
-func (s *syncer) run(text string) (*SyncReport, error) {
+func (s *syncer) run(text string) (*Report, error) {
 	s.t.Helper()
 	c, entries, err := catalog.Parse("c.yaml", "test", []byte("destination: "+s.dir+"\nimages:\n"+text))
 	if err != nil {
@@ -35,7 +38,7 @@ func (s *syncer) run(text string) (*SyncReport, error) {
 	return s.runCatalog(c, entries)
 }
 
-func (s *syncer) runCatalog(c *catalog.Catalog, entries []catalog.Entry) (*SyncReport, error) {
+func (s *syncer) runCatalog(c *catalog.Catalog, entries []catalog.Entry) (*Report, error) {
 	s.t.Helper()
 	s.warned = nil
 	insecure := false
@@ -55,15 +58,38 @@ func (s *syncer) runCatalog(c *catalog.Catalog, entries []catalog.Entry) (*SyncR
 	o.Now = func() time.Time { return s.now }
 	o.Client = func(*bool) (*transport.Client, error) { return client, nil }
 	o.Warn = func(format string, a ...any) { s.warned = append(s.warned, fmt.Sprintf(format, a...)) }
-	return Sync(s.t.Context(), c, entries, o)
+	return Run(s.t.Context(), c, entries, o)
 }
 
 // must is run for runs in which nothing may fail.
-func (s *syncer) must(text string) *SyncReport {
+func (s *syncer) must(text string) *Report {
 	s.t.Helper()
 	r, err := s.run(text)
 	if err != nil {
 		s.t.Fatalf("%v\n%s", err, strings.Join(s.warned, "\n"))
 	}
 	return r
+}
+
+// damaged tells whether a look at trees found something.
+func damaged(list []extract.TreeStatus) bool {
+	return slices.ContainsFunc(list, func(s extract.TreeStatus) bool { return len(s.Problems) > 0 })
+}
+
+// pullByHand brings the trees of one reference of a shelf up to date without a catalogue.
+func pullByHand(t *testing.T, dir string, reg *testshelf.Shelf, name string) {
+	t.Helper()
+	insecure := false
+	c, err := transport.NewClient(transport.Options{TLSVerify: &insecure})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ref, err := transport.ParseReference(reg.Host() + "/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := extract.Pull(t.Context(), c, []transport.Reference{ref}, extract.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 )
 
@@ -13,7 +14,7 @@ import (
 // catalogue that lost half of its lines, must not empty a boot server. Nor may one
 // that loses a little more before each run: what was removed in the grace time
 // before this run counts as if it left now.
-func (s *syncRun) mayRemove(ctx context.Context, left, total int) bool {
+func (s *dirRun) mayRemove(ctx context.Context, left, total int) bool {
 	if left == 0 || !s.cat.Prune && !s.opts.Prune {
 		return false
 	}
@@ -33,19 +34,19 @@ func (s *syncRun) mayRemove(ctx context.Context, left, total int) bool {
 // retentionError is a doubt about the catalogue.
 type retentionError struct{ error }
 
-func (e *retentionError) FailureKind() FailureKind { return FailRetention }
+func (e *retentionError) FailureKind() extract.FailureKind { return extract.FailRetention }
 func (e *retentionError) Hint() string {
 	return "if that is meant, run once with --prune --force"
 }
 
 // shareBegins is when the stretch of time began of which prune-share is one.
-func (s *syncRun) shareBegins() time.Time {
+func (s *dirRun) shareBegins() time.Time {
 	return s.opts.Now().UTC().Add(-max(s.cat.Grace.Or(bootdir.DefaultGrace), bootdir.DefaultGrace))
 }
 
 // removedLately counts the trees that were removed in that time, and forgets the
 // others. A time to come was noted under a clock that was wrong.
-func (s *syncRun) removedLately() int {
+func (s *dirRun) removedLately() int {
 	begin, now := s.shareBegins(), s.opts.Now().UTC()
 	times := slices.DeleteFunc(s.state.Removed[s.cat.Name], func(t time.Time) bool { return !t.After(begin) })
 	for i, t := range times {
@@ -60,7 +61,7 @@ func (s *syncRun) removedLately() int {
 }
 
 // noteRemoved remembers that a tree went; what was forced is no matter of doubt.
-func (s *syncRun) noteRemoved() {
+func (s *dirRun) noteRemoved() {
 	if !s.opts.Force {
 		s.state.Removed[s.cat.Name] = append(s.state.Removed[s.cat.Name], s.opts.Now().UTC())
 	}

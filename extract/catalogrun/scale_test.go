@@ -1,6 +1,6 @@
 //go:build linux
 
-package extract
+package catalogrun
 
 import (
 	"bytes"
@@ -58,7 +58,7 @@ func TestSyncThousand(t *testing.T) {
 }
 
 // measured runs a sync and logs what it took.
-func measured(t *testing.T, name string, cmd *exec.Cmd) *SyncReport {
+func measured(t *testing.T, name string, cmd *exec.Cmd) *Report {
 	t.Helper()
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -68,7 +68,7 @@ func measured(t *testing.T, name string, cmd *exec.Cmd) *SyncReport {
 	if err != nil {
 		t.Fatalf("%v\n%.2000s", err, errs.String())
 	}
-	r := &SyncReport{}
+	r := &Report{}
 	if err := json.Unmarshal(out, r); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
@@ -19,7 +20,7 @@ var shared string
 // program builds nbextract once for the tests that need a process.
 var program = sync.OnceValues(func() (string, error) {
 	bin := filepath.Join(shared, "nbextract")
-	cmd := exec.Command("go", "build", "-o", bin, "../cmd/nbextract")
+	cmd := exec.Command("go", "build", "-o", bin, "../../cmd/nbextract")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build nbextract: %w\n%s", err, out)
@@ -190,8 +191,8 @@ func TestSyncKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d runs were cut off", killed, points)
-	list, err := Verify(t.Context(), dir)
-	if err != nil || len(list) != trees || problems(list) {
+	list, err := extract.Verify(t.Context(), dir)
+	if err != nil || len(list) != trees || damaged(list) {
 		t.Errorf("%v, %d trees", err, len(list))
 	}
 }

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/testshelf"
 )
@@ -18,11 +19,11 @@ func TestSyncHooks(t *testing.T) {
 	reg.Push("a", "v1", testshelf.Boot{Version: "1"})
 	reg.Push("a", "v2", testshelf.Boot{Version: "2"})
 	h := &heard{veto: "os/2/amd64"}
-	s.opts.MakeHooks = func(*catalog.Hooks) (Hooks, error) { return h, nil }
+	s.opts.MakeHooks = func(*catalog.Hooks) (extract.Hooks, error) { return h, nil }
 	text := "- {repository: " + reg.Host() + "/a, tags: 'v*', hooks: {failed: /bin/true}}\n"
 	r, err := s.run(text)
-	var sum *SyncError
-	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 1 || r.Failures[0].Kind != FailVetoed {
+	var sum *Error
+	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 1 || r.Failures[0].Kind != extract.FailVetoed {
 		t.Errorf("%v %+v", err, r)
 	}
 	want := "pre os/1/amd64 staged, post os/1/amd64, pre os/2/amd64 staged, failed vetoed"
@@ -42,7 +43,7 @@ type heard struct {
 	calls []string
 }
 
-func (h *heard) PreCommit(_ context.Context, c *TreeChange) error {
+func (h *heard) PreCommit(_ context.Context, c *extract.TreeChange) error {
 	call := "pre " + c.Path
 	if _, err := os.Stat(filepath.Join(c.Stage, "vmlinuz")); err == nil && c.OldDigest == "" {
 		call += " staged"
@@ -54,11 +55,11 @@ func (h *heard) PreCommit(_ context.Context, c *TreeChange) error {
 	return nil
 }
 
-func (h *heard) PostCommit(_ context.Context, c *TreeChange) error {
+func (h *heard) PostCommit(_ context.Context, c *extract.TreeChange) error {
 	h.calls = append(h.calls, "post "+c.Path)
 	return nil
 }
 
-func (h *heard) Failed(_ context.Context, f *Failure) {
+func (h *heard) Failed(_ context.Context, f *extract.Failure) {
 	h.calls = append(h.calls, "failed "+string(f.Kind))
 }

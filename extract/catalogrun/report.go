@@ -1,14 +1,16 @@
-package extract
+package catalogrun
 
 import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/nbpack/nbpack/extract"
 )
 
-// SyncReport is what one run over a catalogue did. Its JSON form is the output
+// Report is what one run over a catalogue did. Its JSON form is the output
 // of "nbextract sync --json".
-type SyncReport struct {
+type Report struct {
 	Catalog    string    `json:"catalog"`
 	Started    time.Time `json:"started"`
 	Finished   time.Time `json:"finished"`
@@ -17,27 +19,27 @@ type SyncReport struct {
 	Changed    int       `json:"changed"`    // trees
 	Unchanged  int       `json:"unchanged"`
 	// Requests and Fetched count everything, also what led to no tree.
-	Requests int         `json:"requests"`
-	Fetched  int64       `json:"fetched"` // bytes of response bodies
-	Trees    []SyncTree  `json:"trees"`
-	Failures []*Failure  `json:"failures"`
-	Skipped  []Skipped   `json:"skipped"`
-	Left     []LeftTree  `json:"left"`
-	Stale    []StaleTree `json:"stale"`
-	Menus    []SyncMenu  `json:"menus,omitempty"`
+	Requests int                `json:"requests"`
+	Fetched  int64              `json:"fetched"` // bytes of response bodies
+	Trees    []Tree             `json:"trees"`
+	Failures []*extract.Failure `json:"failures"`
+	Skipped  []Skipped          `json:"skipped"`
+	Left     []LeftTree         `json:"left"`
+	Stale    []StaleTree        `json:"stale"`
+	Menus    []Menu             `json:"menus,omitempty"`
 }
 
-// SyncMenu is a file of a boot menu, or one that belongs to it, that was written or
+// Menu is a file of a boot menu, or one that belongs to it, that was written or
 // removed.
-type SyncMenu struct {
+type Menu struct {
 	Destination string `json:"destination"`
 	Path        string `json:"path"` // below the boot directory
 }
 
-// SyncTree is one tree that is as the catalogue wants it, or in a dry run would
+// Tree is one tree that is as the catalogue wants it, or in a dry run would
 // be.
-type SyncTree struct {
-	TreeReport
+type Tree struct {
+	extract.TreeReport
 	Destination string     `json:"destination"`
 	Release     string     `json:"release,omitempty"`
 	Created     *time.Time `json:"created,omitempty"` // of the image, if it says
@@ -70,15 +72,15 @@ type StaleTree struct {
 	Since       time.Time `json:"since"`
 }
 
-// SyncError sums up what failed in a run.
-type SyncError struct {
-	Failures []*Failure
+// Error sums up what failed in a run.
+type Error struct {
+	Failures []*extract.Failure
 	Total    int // references, failed ones too
 }
 
 // Error counts by kind; each failure was told of when it happened.
-func (e *SyncError) Error() string {
-	counts := map[FailureKind]int{}
+func (e *Error) Error() string {
+	counts := map[extract.FailureKind]int{}
 	var kinds []string
 	for _, f := range e.Failures {
 		if counts[f.Kind]++; counts[f.Kind] == 1 {
@@ -91,13 +93,13 @@ func (e *SyncError) Error() string {
 		if i > 0 {
 			what += ", "
 		}
-		what += fmt.Sprintf("%d %s", counts[FailureKind(k)], k)
+		what += fmt.Sprintf("%d %s", counts[extract.FailureKind(k)], k)
 	}
 	return fmt.Sprintf("not all of %d references is up to date, failures: %s", e.Total, what)
 }
 
 // Hint is the first advice that a failure has.
-func (e *SyncError) Hint() string {
+func (e *Error) Hint() string {
 	for _, f := range e.Failures {
 		if f.Advice != "" {
 			return f.Advice
@@ -108,10 +110,10 @@ func (e *SyncError) Hint() string {
 
 // ExitCode is that of the failures where they all ask for the same (3 content
 // refused, 4 not found, 75 locked, …), else 1.
-func (e *SyncError) ExitCode() int {
+func (e *Error) ExitCode() int {
 	code := e.Failures[0].ExitCode()
 	for _, f := range e.Failures {
-		if f.Kind == FailInterrupted {
+		if f.Kind == extract.FailInterrupted {
 			return f.ExitCode()
 		}
 		if f.ExitCode() != code {

@@ -1,6 +1,6 @@
 //go:build linux
 
-package extract
+package catalogrun
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/testshelf"
 )
 
@@ -33,11 +34,11 @@ func TestSyncNoRoom(t *testing.T) {
 	reg.Push("a", "v3", testshelf.Boot{Version: "3", Files: testshelf.Noise(1500<<10 + 1)})
 	reg.Asked()
 	r, err := s.run(text)
-	var sum *SyncError
-	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 0 || r.Failures[0].Kind != FailSpace {
+	var sum *Error
+	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 0 || r.Failures[0].Kind != extract.FailSpace {
 		t.Fatalf("%v %+v", err, r.Failures)
 	}
-	if list, err := Verify(t.Context(), s.dir); err != nil || len(list) != 1 || problems(list) {
+	if list, err := extract.Verify(t.Context(), s.dir); err != nil || len(list) != 1 || damaged(list) {
 		t.Errorf("%v %+v", err, list)
 	}
 }
@@ -59,7 +60,7 @@ func TestSyncNoRoomAsksLittle(t *testing.T) {
 	text := "- {repository: " + reg.Host() + "/a, tags: 'v*'}\n"
 	reg.Asked()
 	r, err := s.run(text)
-	if err == nil || r.Failures[0].Kind != FailSpace || r.Fetched > 1<<20 {
+	if err == nil || r.Failures[0].Kind != extract.FailSpace || r.Fetched > 1<<20 {
 		t.Errorf("%v %+v, %d bytes read", err, r.Failures, r.Fetched)
 	}
 	// What is on the disk may be most of it: only its own turn can tell.

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"errors"
@@ -8,18 +8,19 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 )
 
-// stateNote is where a boot directory keeps its SyncState.
+// stateNote is where a boot directory keeps its State.
 const stateNote = "sync.json"
 
 // stateVersion changes when an older program must not read what is written.
 const stateVersion = 1
 
-// SyncState is what runs over catalogues remember of one boot directory. It saves
+// State is what runs over catalogues remember of one boot directory. It saves
 // questions and dates failures; trees do not depend on it.
-type SyncState struct {
+type State struct {
 	Version int `json:"version"`
 	// Runs are the last runs, by the name of the catalogue.
 	Runs map[string]RunState `json:"runs"`
@@ -44,15 +45,15 @@ type RunState struct {
 
 // ReferenceState is what is known of one reference.
 type ReferenceState struct {
-	Catalog      string      `json:"catalog"`
-	Digest       string      `json:"digest,omitempty"` // that it named last
-	Moved        time.Time   `json:"moved,omitzero"`   // when it was first seen to name that
-	Moves        int         `json:"moves,omitempty"`  // how often it was seen to name another
-	Tried        time.Time   `json:"tried"`
-	Succeeded    time.Time   `json:"succeeded,omitzero"`
-	FailingSince time.Time   `json:"failing_since,omitzero"`
-	Kind         FailureKind `json:"kind,omitempty"`
-	Error        string      `json:"error,omitempty"`
+	Catalog      string              `json:"catalog"`
+	Digest       string              `json:"digest,omitempty"` // that it named last
+	Moved        time.Time           `json:"moved,omitzero"`   // when it was first seen to name that
+	Moves        int                 `json:"moves,omitempty"`  // how often it was seen to name another
+	Tried        time.Time           `json:"tried"`
+	Succeeded    time.Time           `json:"succeeded,omitzero"`
+	FailingSince time.Time           `json:"failing_since,omitzero"`
+	Kind         extract.FailureKind `json:"kind,omitempty"`
+	Error        string              `json:"error,omitempty"`
 	// Warned is when it was last told that it stands still.
 	Warned time.Time `json:"warned,omitzero"`
 	// Lost is since when a list names it and the registry does not have it.
@@ -88,9 +89,9 @@ func describeRelease(d ocispec.Descriptor) releaseDesc {
 	return releaseDesc{d.MediaType, d.Digest.String(), d.Size}
 }
 
-// ReadSyncState gives what the runs over a boot directory remember. It takes no
+// ReadState gives what the runs over a boot directory remember. It takes no
 // lock; where nothing is remembered, the state is empty.
-func ReadSyncState(dir string) (*SyncState, error) {
+func ReadState(dir string) (*State, error) {
 	d, err := bootdir.View(dir)
 	if err != nil {
 		return nil, err
@@ -102,8 +103,8 @@ func ReadSyncState(dir string) (*SyncState, error) {
 // Recall adds to what was found of the trees of a boot directory what the runs over their
 // catalogues remember of them: when they were last seen to be up to date, and since when, and
 // how, that fails. It takes no lock.
-func Recall(dir string, trees []TreeStatus) error {
-	state, err := ReadSyncState(dir)
+func Recall(dir string, trees []extract.TreeStatus) error {
+	state, err := ReadState(dir)
 	if err != nil {
 		return err
 	}
@@ -124,8 +125,8 @@ func stateKey(reference, release string) string {
 	return reference + " " + release
 }
 
-func readState(d *bootdir.Dir) (*SyncState, error) {
-	s := &SyncState{}
+func readState(d *bootdir.Dir) (*State, error) {
+	s := &State{}
 	found, err := d.Note(stateNote, s)
 	if err != nil {
 		return nil, err
@@ -150,20 +151,20 @@ func (e *stateVersionError) Error() string {
 // openState is readState for a run that will write the state again: one that is
 // damaged costs questions and the dates of failures, and must not keep trees from
 // being brought up to date.
-func openState(d *bootdir.Dir, warnf func(string, ...any)) (*SyncState, error) {
+func openState(d *bootdir.Dir, warnf func(string, ...any)) (*State, error) {
 	s, err := readState(d)
 	var version *stateVersionError
 	if err == nil || errors.As(err, &version) {
 		return s, err
 	}
 	warnf("%s: %v; what earlier runs remembered is begun anew", d.Path(), err)
-	s = &SyncState{}
+	s = &State{}
 	s.complete()
 	return s, nil
 }
 
 // complete makes what is missing.
-func (s *SyncState) complete() {
+func (s *State) complete() {
 	s.Version = stateVersion
 	if s.Runs == nil {
 		s.Runs = map[string]RunState{}
@@ -186,7 +187,7 @@ func (s *SyncState) complete() {
 }
 
 // reference gives the state of a reference, and makes it.
-func (s *SyncState) reference(key, catalog string) *ReferenceState {
+func (s *State) reference(key, catalog string) *ReferenceState {
 	r := s.References[key]
 	if r == nil {
 		r = &ReferenceState{}
@@ -218,7 +219,7 @@ func (r *ReferenceState) succeeded(now time.Time) {
 	r.FailingSince, r.Kind, r.Error = time.Time{}, "", ""
 }
 
-func (r *ReferenceState) failed(f *Failure, now time.Time) {
+func (r *ReferenceState) failed(f *extract.Failure, now time.Time) {
 	r.Tried, r.Kind, r.Error = now, f.Kind, f.Message
 	if r.FailingSince.IsZero() || r.FailingSince.After(now) {
 		r.FailingSince = now
@@ -253,7 +254,7 @@ const childMemory = 30 * 24 * time.Hour
 
 // forget drops what is known of references that a catalogue names no longer, and of
 // tags that went away.
-func (s *SyncState) forget(catalog string, named map[string]bool, now time.Time) {
+func (s *State) forget(catalog string, named map[string]bool, now time.Time) {
 	for repo, children := range s.Children {
 		maps.DeleteFunc(children, func(_ string, c childState) bool { return now.Sub(c.Checked) > childMemory })
 		if len(children) == 0 {

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/testshelf"
 )
@@ -62,7 +63,7 @@ func TestSyncClockJumps(t *testing.T) {
 // TestSyncForgetsChildren: tags of every night for years do not fill the memory.
 func TestSyncForgetsChildren(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := &SyncState{Children: map[string]map[string]childState{
+	s := &State{Children: map[string]map[string]childState{
 		"a": {"gone": {Checked: now.Add(-childMemory - time.Hour)}, "there": {Checked: now.Add(-childRecheck)}},
 		"b": {"gone": {Checked: now.AddDate(-1, 0, 0)}},
 	}}
@@ -109,7 +110,7 @@ func TestSyncAllowDowngrade(t *testing.T) {
 	text := "- {ref: '" + reg.Host() + "/a:v'"
 	s.must(text + "}\n")
 	reg.Push("a", "v", testshelf.Boot{Version: "1", Created: &earlier})
-	if r, err := s.run(text + "}\n"); err == nil || len(r.Failures) != 1 || r.Failures[0].Kind != FailRefused {
+	if r, err := s.run(text + "}\n"); err == nil || len(r.Failures) != 1 || r.Failures[0].Kind != extract.FailRefused {
 		t.Errorf("%v %+v", err, r)
 	}
 	if r := s.must(text + ", allow-downgrade: true}\n"); r.Changed != 1 {

@@ -1,19 +1,18 @@
-package extract
+package catalogrun
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"syscall"
 
-	"github.com/nbpack/nbpack/internal/bootdir"
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // resolveAll asks what every reference names now.
-func (s *syncRun) resolveAll(ctx context.Context) error {
+func (s *dirRun) resolveAll(ctx context.Context) error {
 	var list []asking
 	for _, it := range s.items {
 		if it.release == "" {
@@ -24,7 +23,7 @@ func (s *syncRun) resolveAll(ctx context.Context) error {
 }
 
 // considerAll finds out which trees follow from the answers.
-func (s *syncRun) considerAll(ctx context.Context) error {
+func (s *dirRun) considerAll(ctx context.Context) error {
 	for _, it := range s.items {
 		err := s.consider(ctx, it)
 		if ctx.Err() != nil {
@@ -37,7 +36,7 @@ func (s *syncRun) considerAll(ctx context.Context) error {
 	return nil
 }
 
-func (s *syncRun) consider(ctx context.Context, it *item) error {
+func (s *dirRun) consider(ctx context.Context, it *item) error {
 	a := it.answer
 	if it.release == "" {
 		it.top = a.top
@@ -71,7 +70,7 @@ func (s *syncRun) consider(ctx context.Context, it *item) error {
 // considerLost deals with a tag that is listed and not there. Once, that is a tag
 // which went away in this moment. If it stays so, the registry contradicts itself:
 // then the trees of the tag are kept, and that they get no updates is a failure.
-func (s *syncRun) considerLost(it *item, err error) error {
+func (s *dirRun) considerLost(it *item, err error) error {
 	st, now := s.state.reference(it.key(), s.cat.Name), s.opts.Now().UTC()
 	it.lost = true
 	if st.Lost.IsZero() || st.Lost.After(now) {
@@ -84,7 +83,7 @@ func (s *syncRun) considerLost(it *item, err error) error {
 }
 
 // hasTrees tells whether there are trees that were made from a reference.
-func (s *syncRun) hasTrees(ref transport.Reference) (bool, error) {
+func (s *dirRun) hasTrees(ref transport.Reference) (bool, error) {
 	trees, err := s.session.Before()
 	for _, t := range trees {
 		if t.Reference == ref.String() {
@@ -95,7 +94,7 @@ func (s *syncRun) hasTrees(ref transport.Reference) (bool, error) {
 }
 
 // knownSkip tells why an item was passed over the last time, if that holds still.
-func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
+func (s *dirRun) knownSkip(it *item, st *ReferenceState) string {
 	if st.Skip == "" {
 		return ""
 	}
@@ -121,7 +120,7 @@ func (s *syncRun) knownSkip(it *item, st *ReferenceState) string {
 // passOver gives the reason why what a pattern has found is not for this boot
 // server, empty if it is, or if that is not known.
 func passOver(err error) string {
-	var platform *PlatformError
+	var platform *extract.PlatformError
 	var refusal *spec.Refusal
 	switch {
 	case errors.As(err, &platform) && !platform.Several:
@@ -132,75 +131,16 @@ func passOver(err error) string {
 	return ""
 }
 
-func (s *syncRun) skip(it *item, reason string) {
+func (s *dirRun) skip(it *item, reason string) {
 	it.skipped = true
 	s.report.Skipped = append(s.report.Skipped, Skipped{s.dir, it.ref.String(), it.release, reason})
 }
 
-// refuseClashes makes one tree of references that want the same at one path, and
-// refuses all that want different things there, or one inside another: which of
-// them is meant is not for us to guess, so nothing there is touched.
-func (s *syncRun) refuseClashes(ctx context.Context) error {
-	owners := map[string]*item{}
-	clashes := map[*item]error{}
-	for _, it := range s.items {
-		if it.placed == nil || it.failed {
-			continue
-		}
-		twin, all := (*item)(nil), true
-		for live, digest := range it.placed.Lives() {
-			other := owners[live]
-			if other == nil {
-				owners[live], all = it, false
-			} else if have := other.placed.Lives()[live]; have == digest {
-				twin = other
-				it.placed.Leave(live)
-			} else {
-				err := clashError("%s and %s both belong at %q, with the manifests %s and %s", other.name(), it.name(), live, have, digest)
-				clashes[other], clashes[it], all = err, err, false
-			}
-		}
-		if twin != nil && all {
-			st := s.state.reference(it.key(), s.cat.Name)
-			st.Twin, st.TwinDigest, st.Question = twin.key(), twin.top.Digest.String(), it.questionWith(twin)
-			st.Skip = "the same tree as " + twin.name()
-			it.twin = twin
-			s.skip(it, st.Skip)
-		}
-	}
-	for live, it := range owners {
-		for dir := path.Dir(live); live != bootdir.FlatLive; dir = path.Dir(dir) {
-			// One image may stand in the whole directory and in others below it.
-			if other := owners[dir]; other != nil && (other != it || dir != bootdir.FlatLive) {
-				err := clashError("%s belongs at %q, which lies inside %q of %s", it.name(), live, dir, other.name())
-				clashes[other], clashes[it] = err, err
-			}
-			if dir == bootdir.FlatLive {
-				break
-			}
-		}
-	}
-	for _, it := range s.items {
-		if err := clashes[it]; err != nil && !it.skipped {
-			s.fail(ctx, it, err)
-		}
-	}
-	return nil
-}
-
-// clash is that references of a catalogue get into each other's way.
-type clash struct{ error }
-
-func clashError(format string, args ...any) error { return &clash{fmt.Errorf(format, args...)} }
-
-func (*clash) FailureKind() FailureKind { return FailConflict }
-func (*clash) Hint() string             { return "give them paths of their own with layout or set" }
-
 // checkSpace asks for room for all that is going to change. Where there is too little, none
 // of it is begun.
-func (s *syncRun) checkSpace(ctx context.Context) error {
+func (s *dirRun) checkSpace(ctx context.Context) error {
 	var coming []*item
-	var placements []*Placement
+	var placements []*extract.Placement
 	trees := 0
 	for _, it := range s.ready() {
 		if n := it.placed.Incoming(); n > 0 {
@@ -214,13 +154,13 @@ func (s *syncRun) checkSpace(ctx context.Context) error {
 	s.fail(ctx, nil, fmt.Errorf("no room for the %d trees that are to change, so none is begun: %w", trees, err))
 	for _, it := range coming {
 		it.failed = true
-		s.state.reference(it.key(), s.cat.Name).failed(NewFailure(err), s.opts.Now().UTC())
+		s.state.reference(it.key(), s.cat.Name).failed(extract.NewFailure(err), s.opts.Now().UTC())
 	}
 	return nil
 }
 
 // ready lists the items that nothing speaks against.
-func (s *syncRun) ready() []*item {
+func (s *dirRun) ready() []*item {
 	var items []*item
 	for _, it := range s.items {
 		if it.placed != nil && !it.failed && !it.skipped {
@@ -231,7 +171,7 @@ func (s *syncRun) ready() []*item {
 }
 
 // install brings one tree after another up to date.
-func (s *syncRun) install(ctx context.Context) error {
+func (s *dirRun) install(ctx context.Context) error {
 	for _, it := range s.ready() {
 		for _, step := range it.placed.Steps() {
 			err := error(nil)
@@ -260,7 +200,7 @@ func (s *syncRun) install(ctx context.Context) error {
 
 // settle notes which of the references that were passed over are as they should
 // be: one with a twin is when its twin is.
-func (s *syncRun) settle(context.Context) error {
+func (s *dirRun) settle(context.Context) error {
 	for _, it := range s.items {
 		if it.skipped && !it.failed && !it.lost && (it.twin == nil || !it.twin.failed) {
 			s.state.reference(it.key(), s.cat.Name).succeeded(s.opts.Now().UTC())
@@ -270,14 +210,14 @@ func (s *syncRun) settle(context.Context) error {
 }
 
 // collect takes over the reports of an item's trees.
-func (s *syncRun) collect(it *item) {
+func (s *dirRun) collect(it *item) {
 	for _, t := range it.placed.Reports() {
 		if t.Changed {
 			s.report.Changed++
 		} else {
 			s.report.Unchanged++
 		}
-		s.report.Trees = append(s.report.Trees, SyncTree{
+		s.report.Trees = append(s.report.Trees, Tree{
 			TreeReport: t, Destination: s.dir, Release: it.release, Moved: s.state.reference(it.key(), s.cat.Name).Moved,
 		})
 	}

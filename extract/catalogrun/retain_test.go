@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/testshelf"
 )
@@ -24,7 +25,7 @@ func TestSyncRetention(t *testing.T) {
 		return text
 	}
 	live := func() (n int) {
-		list, err := Status(t.Context(), s.dir)
+		list, err := extract.Status(t.Context(), s.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +60,7 @@ func TestSyncRetention(t *testing.T) {
 	// Two of three are too many.
 	s.must(refs(1) + "- {ref: '" + reg.Host() + "/a:v1'}\n- {ref: '" + reg.Host() + "/a:v2'}\n")
 	r, err := s.run(refs(1))
-	if err == nil || r.Failures[0].Kind != FailRetention || live() != 3 {
+	if err == nil || r.Failures[0].Kind != extract.FailRetention || live() != 3 {
 		t.Errorf("%v", err)
 	}
 	s.now = s.now.Add(bootdir.DefaultGrace)
@@ -101,7 +102,7 @@ func TestSyncEmptyList(t *testing.T) {
 				t.Errorf("%s: no failure", name)
 			}
 		}
-		if list, err := Status(t.Context(), s.dir); err != nil || len(list) != 5 {
+		if list, err := extract.Status(t.Context(), s.dir); err != nil || len(list) != 5 {
 			t.Errorf("%s: %v, %d trees left", name, err, len(list))
 		}
 	}

@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -29,7 +30,7 @@ type listing struct {
 
 // expand turns entries into items. An entry that cannot be resolved now is a
 // failure, and nothing is removed in this run.
-func (s *syncRun) expand(ctx context.Context) error {
+func (s *dirRun) expand(ctx context.Context) error {
 	lists := s.listTags(ctx)
 	for _, e := range s.entries {
 		if err := ctx.Err(); err != nil {
@@ -54,7 +55,7 @@ func (s *syncRun) expand(ctx context.Context) error {
 }
 
 // add makes an item, unless an earlier entry has named the same.
-func (s *syncRun) add(e *catalog.Entry, ref transport.Reference, release string, top ocispec.Descriptor) error {
+func (s *dirRun) add(e *catalog.Entry, ref transport.Reference, release string, top ocispec.Descriptor) error {
 	it, err := s.newItem(e, ref, release)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (s *syncRun) add(e *catalog.Entry, ref transport.Reference, release string,
 }
 
 // listTags asks for the tags of each repository once.
-func (s *syncRun) listTags(ctx context.Context) map[*catalog.Entry]*listing {
+func (s *dirRun) listTags(ctx context.Context) map[*catalog.Entry]*listing {
 	lists := map[*catalog.Entry]*listing{}
 	byName := map[string]*listing{}
 	var g errgroup.Group
@@ -102,7 +103,7 @@ func (s *syncRun) listTags(ctx context.Context) map[*catalog.Entry]*listing {
 	return lists
 }
 
-func (s *syncRun) concurrency() int {
+func (s *dirRun) concurrency() int {
 	if n := s.cat.Concurrency; n != nil {
 		return *n
 	}
@@ -110,7 +111,7 @@ func (s *syncRun) concurrency() int {
 }
 
 // expandRepository chooses among the tags of a repository.
-func (s *syncRun) expandRepository(ctx context.Context, e *catalog.Entry, l *listing) error {
+func (s *dirRun) expandRepository(ctx context.Context, e *catalog.Entry, l *listing) error {
 	if l.err != nil {
 		return l.err
 	}
@@ -119,7 +120,7 @@ func (s *syncRun) expandRepository(ctx context.Context, e *catalog.Entry, l *lis
 		matched[tag] = e.Matches(tag)
 	}
 	skip := func(tag string) (bool, error) {
-		if !MayBeChild(tag, matched) {
+		if !extract.MayBeChild(tag, matched) {
 			return false, nil
 		}
 		return s.isChild(ctx, e, tag, matched)
@@ -146,13 +147,13 @@ func (s *syncRun) expandRepository(ctx context.Context, e *catalog.Entry, l *lis
 
 // lookAhead resolves, many at once, the tags that others may be children of,
 // where all that match are wanted anyway.
-func (s *syncRun) lookAhead(ctx context.Context, e *catalog.Entry, tags []string, matched map[string]bool) error {
+func (s *dirRun) lookAhead(ctx context.Context, e *catalog.Entry, tags []string, matched map[string]bool) error {
 	if e.Newest > 0 {
 		return nil
 	}
 	var list []asking
 	for _, tag := range tags {
-		if matched[tag] && !MayBeChild(tag, matched) {
+		if matched[tag] && !extract.MayBeChild(tag, matched) {
 			ref := e.Reference
 			ref.Tag = tag
 			list = append(list, asking{s.answerTo(e, ref), e, ref})
@@ -163,7 +164,7 @@ func (s *syncRun) lookAhead(ctx context.Context, e *catalog.Entry, tags []string
 
 // isChild tells whether a tag belongs to an index that the patterns take as
 // well: by what is remembered, if the index did not move, else by its manifest.
-func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, matched map[string]bool) (bool, error) {
+func (s *dirRun) isChild(ctx context.Context, e *catalog.Entry, tag string, matched map[string]bool) (bool, error) {
 	repo := e.Reference.String()
 	known := s.state.Children[repo][tag]
 	now := s.opts.Now().UTC()
@@ -182,7 +183,7 @@ func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, mat
 	}
 	if known.Digest != a.top.Digest.String() {
 		known = childState{Digest: a.top.Digest.String()}
-		if known.Index, err = IndexTag(ctx, a.src, a.top, tag); err != nil {
+		if known.Index, err = extract.IndexTag(ctx, a.src, a.top, tag); err != nil {
 			return false, err
 		}
 	}
@@ -200,7 +201,7 @@ func (s *syncRun) isChild(ctx context.Context, e *catalog.Entry, tag string, mat
 }
 
 // names asks what a tag of an entry's repository names.
-func (s *syncRun) names(ctx context.Context, e *catalog.Entry, tag string) (*answer, error) {
+func (s *dirRun) names(ctx context.Context, e *catalog.Entry, tag string) (*answer, error) {
 	ref := e.Reference
 	ref.Tag = tag
 	a := s.answerTo(e, ref)
@@ -209,7 +210,7 @@ func (s *syncRun) names(ctx context.Context, e *catalog.Entry, tag string) (*ans
 
 // expandIndex takes the releases of a catalog index. While that did not move,
 // one question answers for all of them.
-func (s *syncRun) expandIndex(ctx context.Context, e *catalog.Entry) error {
+func (s *dirRun) expandIndex(ctx context.Context, e *catalog.Entry) error {
 	a := s.answerTo(e, e.Reference)
 	if err := s.ask(ctx, a, e, e.Reference); err != nil {
 		return err

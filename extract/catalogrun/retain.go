@@ -1,4 +1,4 @@
-package extract
+package catalogrun
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // records gives the trees as they are recorded now, by live path.
-func (s *syncRun) records() (map[string]*bootdir.Tree, error) {
+func (s *dirRun) records() (map[string]*bootdir.Tree, error) {
 	if s.report.Changed == 0 || s.opts.DryRun {
 		return s.session.Before()
 	}
@@ -23,7 +23,7 @@ func (s *syncRun) records() (map[string]*bootdir.Tree, error) {
 
 // tell adds to the report what the records know, and warns of references that
 // have stood still for too long.
-func (s *syncRun) tell(context.Context) error {
+func (s *dirRun) tell(context.Context) error {
 	records, err := s.records()
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *syncRun) tell(context.Context) error {
 
 // retain looks for trees that this catalogue made and names no longer, and
 // removes them if it may.
-func (s *syncRun) retain(ctx context.Context) error {
+func (s *dirRun) retain(ctx context.Context) error {
 	records, err := s.records()
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func contains(trees []bootdir.Tree, live string) bool {
 // leftTrees lists the trees of this catalogue that no item wants, and counts all
 // of its trees. A reference that failed, or
 // that a list names for nothing, keeps what it has made.
-func (s *syncRun) leftTrees() (left []bootdir.Tree, total int) {
+func (s *dirRun) leftTrees() (left []bootdir.Tree, total int) {
 	wanted, kept := map[string]bool{}, map[string]bool{}
 	for _, it := range s.items {
 		if it.placed != nil {
@@ -144,7 +144,7 @@ func (s *syncRun) leftTrees() (left []bootdir.Tree, total int) {
 }
 
 // spared gives the reason why a tree that left the catalogue stays for now.
-func (s *syncRun) spared(t *bootdir.Tree, since time.Time, may bool) string {
+func (s *dirRun) spared(t *bootdir.Tree, since time.Time, may bool) string {
 	grace := s.cat.Grace.Or(bootdir.DefaultGrace)
 	switch {
 	case t.Pinned:
@@ -161,7 +161,7 @@ func (s *syncRun) spared(t *bootdir.Tree, since time.Time, may bool) string {
 
 // prune removes generations whose time has come since their tree last changed:
 // a commit looks for them, but some trees change once in a year.
-func (s *syncRun) prune(ctx context.Context) error {
+func (s *dirRun) prune(ctx context.Context) error {
 	if s.opts.DryRun {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (s *syncRun) prune(ctx context.Context) error {
 
 // retire removes one tree. That the site keeps files in it, or that machines boot
 // from it, is no failure.
-func (s *syncRun) retire(ctx context.Context, t *bootdir.Tree) error {
+func (s *dirRun) retire(ctx context.Context, t *bootdir.Tree) error {
 	if s.opts.DryRun {
 		return nil
 	}

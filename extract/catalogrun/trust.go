@@ -1,8 +1,9 @@
-package extract
+package catalogrun
 
 import (
 	"go.podman.io/image/v5/types"
 
+	"github.com/nbpack/nbpack/extract"
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/config"
 	"github.com/nbpack/nbpack/internal/transport"
@@ -11,8 +12,8 @@ import (
 
 // entryTrust is what an entry of a catalogue demands: its own keys and policy,
 // and for what it does not name what the run demands.
-func entryTrust(e *catalog.Entry, o SyncOptions) (*Trust, error) {
-	t := &Trust{}
+func entryTrust(e *catalog.Entry, o Options) (*extract.Trust, error) {
+	t := &extract.Trust{}
 	if o.Trust != nil {
 		*t = *o.Trust
 	}
@@ -67,7 +68,7 @@ func keyPolicy(e *catalog.Entry) (*trust.Policy, error) {
 }
 
 // checkTrust tells, with its line, what of an entry's demands cannot be met.
-func checkTrust(e *catalog.Entry, o SyncOptions) *config.Error {
+func checkTrust(e *catalog.Entry, o Options) *config.Error {
 	if e.Signatures != nil && len(e.Key) == 0 {
 		return e.At("signatures").Errorf("it says how keys must have signed, but there is no key")
 	}
