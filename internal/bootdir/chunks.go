@@ -93,19 +93,12 @@ func chunkListPrefix(image string) string { return image[:min(len(image), sha256
 
 // forgetChunks removes the lists of an image whose record goes.
 func (d *Dir) forgetChunks(image string) error {
-	dir, err := d.stateDir(chunksName, false)
-	if isMissing(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.close()
-	names, err := dir.names()
-	for _, name := range names {
-		if strings.HasPrefix(name, chunkListPrefix(image)) {
-			err = errors.Join(err, d.ops.unlink(dir, name))
+	return d.inState(chunksName, func(dir *dirFD, names []string) (err error) {
+		for _, name := range names {
+			if strings.HasPrefix(name, chunkListPrefix(image)) {
+				err = errors.Join(err, d.ops.unlink(dir, name))
+			}
 		}
-	}
-	return err
+		return err
+	})
 }

@@ -23,21 +23,9 @@ const (
 // partialNames lists what interrupted runs have left. Other names in the
 // directory are not ours and stay.
 func (d *Dir) partialNames() ([]string, error) {
-	if d.state == nil {
-		return nil, nil
-	}
-	dir, err := d.stateDir(partialName, false)
-	if isMissing(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer dir.close()
-	names, err := dir.names()
-	return slices.DeleteFunc(names, func(n string) bool {
+	return d.namesInState(partialName, func(n string) bool {
 		return !strings.HasPrefix(n, "file-") && !strings.HasPrefix(n, "sha")
-	}), err
+	})
 }
 
 // partialSeen is one partial download as the sweep sees it.

@@ -105,23 +105,41 @@ func (d *Dir) stateDir(name string, make bool) (*dirFD, error) {
 	return d.state.open(name)
 }
 
-// recordNames lists the records of one kind.
-func (d *Dir) recordNames(kind string) ([]string, error) {
+// inState gives do a directory of the state and the names in it. Where there is none,
+// there is nothing to do.
+func (d *Dir) inState(name string, do func(dir *dirFD, names []string) error) error {
 	if d.state == nil {
-		return nil, nil
+		return nil
 	}
-	dir, err := d.stateDir(kind, false)
+	dir, err := d.stateDir(name, false)
 	if isMissing(err) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer dir.close()
 	names, err := dir.names()
-	return slices.DeleteFunc(names, func(n string) bool {
+	if err != nil {
+		return err
+	}
+	return do(dir, names)
+}
+
+// namesInState lists a directory of the state, without the names that are out.
+func (d *Dir) namesInState(name string, out func(string) bool) (names []string, err error) {
+	err = d.inState(name, func(_ *dirFD, all []string) error {
+		names = slices.DeleteFunc(all, out)
+		return nil
+	})
+	return names, err
+}
+
+// recordNames lists the records of one kind.
+func (d *Dir) recordNames(kind string) ([]string, error) {
+	return d.namesInState(kind, func(n string) bool {
 		return strings.HasPrefix(n, tmpPrefix) || !strings.HasSuffix(n, ".json")
-	}), err
+	})
 }
 
 // Trees gives the records of all live trees, ordered by live path.

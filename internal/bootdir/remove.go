@@ -114,49 +114,29 @@ func (d *Dir) tidy() error {
 // have staged, and keeps the files for the next attempt. The lock says that no
 // such run is alive.
 func (d *Dir) sweepStages() error {
-	stages, err := d.stateDir(stageName, false)
-	if isMissing(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer stages.close()
-	names, err := stages.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if isStageID(name) {
-			d.salvage(name)
-		} else if err := d.removeAll(stages, name); err != nil {
-			d.opts.Log("cannot remove what an earlier run left: %v", err)
+	return d.inState(stageName, func(stages *dirFD, names []string) error {
+		for _, name := range names {
+			if isStageID(name) {
+				d.salvage(name)
+			} else if err := d.removeAll(stages, name); err != nil {
+				d.opts.Log("cannot remove what an earlier run left: %v", err)
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (d *Dir) sweepTemporary(kind string) error {
-	dir, err := d.state.open(kind)
-	if isMissing(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.close()
-	names, err := dir.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, tmpPrefix) {
-			if err := d.ops.unlink(dir, name); err != nil {
-				return err
+	return d.inState(kind, func(dir *dirFD, names []string) error {
+		for _, name := range names {
+			if strings.HasPrefix(name, tmpPrefix) {
+				if err := d.ops.unlink(dir, name); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // sweepImages removes facts that no tree's history names any more: a prune was

@@ -185,32 +185,25 @@ func (r *retirement) finish(kept *dirFD) error {
 // sweepRetired empties what removals that were cut off have taken out, before
 // their trees may come back with other files.
 func (d *Dir) sweepRetired() error {
-	kept, err := d.stateDir(keptName, false)
-	if isMissing(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer kept.close()
-	names, err := kept.names()
-	if err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, retiredPrefix) }) {
-		return err
-	}
-	trees, err := d.Trees()
-	if err != nil {
-		return err
-	}
-	for i := range trees {
-		r, err := d.retirement(&trees[i])
-		if err == nil && slices.Contains(names, r.name()) {
-			err = r.finish(kept)
+	return d.inState(keptName, func(kept *dirFD, names []string) error {
+		if !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, retiredPrefix) }) {
+			return nil
 		}
+		trees, err := d.Trees()
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		for i := range trees {
+			r, err := d.retirement(&trees[i])
+			if err == nil && slices.Contains(names, r.name()) {
+				err = r.finish(kept)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // look refuses entries that no image brought.
