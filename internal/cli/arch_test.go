@@ -14,6 +14,7 @@ import (
 // docs/architecture.md draws them. A room that is not listed may not exist.
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
+	const byterange = "internal/transport/byterange"
 	const ociindex, source = "internal/ociindex", "internal/source"
 	const config = "internal/config"
 	const catalog = "internal/catalog"
@@ -35,7 +36,8 @@ func arrows() map[string][]string {
 		archive:           {"spec", twinsum},
 		twinsum:           nil,
 		ociindex:          {"spec"},
-		transport:         {"spec", ociindex, directio},
+		transport:         {"spec", byterange, ociindex, directio},
+		byterange:         nil,
 		bootdir:           {"spec", directio},
 		trust:             {"spec"},
 		bootcheck:         {"spec"},
@@ -45,24 +47,24 @@ func arrows() map[string][]string {
 		hooks:             nil,
 		drain:             nil,
 		serve:             {"spec", bootdir, drain, directio},
-		catalog:           {"spec", ociindex, transport, config, directio},
-		source:            {"spec", archive, ociindex, transport, directio, twinsum},
+		catalog:           {"spec", ociindex, transport, byterange, config, directio},
+		source:            {"spec", archive, ociindex, transport, byterange, directio, twinsum},
 		upstream:          {"spec"},
 		mirrortree:        {"spec"},
-		front:             {"spec", ociindex, transport, config, mirrortree, drain, directio},
-		"pack":            {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, "pack/index", directio, twinsum},
-		"pack/bundle":     {"spec", ociindex, transport, directio},
-		"pack/index":      {"spec", ociindex, transport, directio},
-		"pack/relocate":   {"spec", ociindex, transport, directio},
-		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, hooks, directio, twinsum},
-		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
-		fetch:             {"spec", archive, ociindex, transport, directio, twinsum},
+		front:             {"spec", ociindex, transport, byterange, config, mirrortree, drain, directio},
+		"pack":            {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, "pack/index", directio, twinsum},
+		"pack/bundle":     {"spec", ociindex, transport, byterange, directio},
+		"pack/index":      {"spec", ociindex, transport, byterange, directio},
+		"pack/relocate":   {"spec", ociindex, transport, byterange, directio},
+		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, hooks, directio, twinsum},
+		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
+		fetch:             {"spec", archive, ociindex, transport, byterange, directio, twinsum},
 		layout:            {"spec"},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, trust, bootdir, config, hooks, mirrortree, "extract", directio, twinsum},
-		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
-		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, transport, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, hooks, mirrortree, "extract", directio, twinsum},
+		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
+		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
 	}
 }
 

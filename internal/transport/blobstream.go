@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport/byterange"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // Resumer is a [Source] that can go on with a blob whose beginning an earlier
@@ -177,8 +179,8 @@ func (b *blobStream) begin(resp *http.Response) error {
 		return nil
 	case http.StatusPartialContent:
 		h := resp.Header.Get("Content-Range")
-		r, err := parseContentRange(h)
-		if err != nil || b.off == 0 || r.from != b.off || r.to != b.d.Size || r.total >= 0 && r.total != b.d.Size {
+		r, err := byterange.ParseContentRange(h)
+		if err != nil || b.off == 0 || r.From != b.off || r.To != b.d.Size || r.Total >= 0 && r.Total != b.d.Size {
 			b.noRange = true
 			return fmt.Errorf("%w: asked for bytes from %d, got %q", errBroken, b.off, h)
 		}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport/byterange"
 )
 
 // noise gives n bytes that nothing in a protocol could be mistaken for.
@@ -192,7 +194,7 @@ func TestRangesManyParts(t *testing.T) {
 	if _, err := readRanges(t.Context(), src, im.m.Layers[0], content, ranges); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(f.requests()); got != (len(ranges)+maxSpans-1)/maxSpans || longest > 4100 || conns.Load() != 1 {
+	if got := len(f.requests()); got != (len(ranges)+byterange.MaxSpans-1)/byterange.MaxSpans || longest > 4100 || conns.Load() != 1 {
 		t.Errorf("%d requests for %d parts, header of %d bytes, %d connections", got, len(ranges), longest, conns.Load())
 	}
 	if u := src.Usage(); u.Requests != len(f.requests()) || u.Bytes < int64(len(ranges))*1000 || u.Bytes > int64(len(ranges))*1200 {
@@ -226,7 +228,7 @@ func TestRangesSlowEnd(t *testing.T) {
 		w.Header().Set("Content-Type", "multipart/byteranges; boundary=B")
 		w.WriteHeader(206)
 		for _, s := range askedSpans(r) {
-			fmt.Fprintf(w, "\r\n--B\r\nContent-Range: bytes %d-%d/*\r\n\r\n%s", s.from, s.to-1, content[s.from:s.to])
+			fmt.Fprintf(w, "\r\n--B\r\nContent-Range: bytes %d-%d/*\r\n\r\n%s", s.From, s.To-1, content[s.From:s.To])
 		}
 		fmt.Fprint(w, "\r\n--B")
 		w.(http.Flusher).Flush()

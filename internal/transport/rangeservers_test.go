@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/transport/byterange"
 )
 
 // The servers of the range tests: each gives content in its own way.
@@ -179,8 +181,8 @@ func parts(content []byte, o partsOptions) http.HandlerFunc {
 			if o.total > 0 {
 				total = fmt.Sprint(o.total)
 			}
-			fmt.Fprintf(w, "--%s\r\nContent-Type: x/y\r\nContent-Range: bytes %d-%d/%s\r\n%s\r\n", boundary, s.from, s.to-1, total, o.header)
-			b := content[s.from:s.to]
+			fmt.Fprintf(w, "--%s\r\nContent-Type: x/y\r\nContent-Range: bytes %d-%d/%s\r\n%s\r\n", boundary, s.From, s.To-1, total, o.header)
+			b := content[s.From:s.To]
 			if i == 1 {
 				b = b[:int64(len(b))-o.cut]
 			}
@@ -196,24 +198,24 @@ func parts(content []byte, o partsOptions) http.HandlerFunc {
 	})
 }
 
-func askedSpans(r *http.Request) []span {
-	var spans []span
+func askedSpans(r *http.Request) []byterange.Span {
+	var spans []byterange.Span
 	for one := range strings.SplitSeq(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), ",") {
-		var s span
-		fmt.Sscanf(one, "%d-%d", &s.from, &s.to)
-		spans = append(spans, span{s.from, s.to + 1})
+		var s byterange.Span
+		fmt.Sscanf(one, "%d-%d", &s.From, &s.To)
+		spans = append(spans, byterange.Span{From: s.From, To: s.To + 1})
 	}
 	return spans
 }
 
 // arrange makes the list of parts that is sent.
-func (o partsOptions) arrange(asked []span) []span {
-	var out []span
+func (o partsOptions) arrange(asked []byterange.Span) []byterange.Span {
+	var out []byterange.Span
 	for i, s := range asked {
-		s.from += o.shift
-		s.to += o.shift
-		if n := len(out); n > 0 && o.join > 0 && s.from-out[n-1].to <= o.join {
-			out[n-1].to = s.to
+		s.From += o.shift
+		s.To += o.shift
+		if n := len(out); n > 0 && o.join > 0 && s.From-out[n-1].To <= o.join {
+			out[n-1].To = s.To
 			continue
 		}
 		if o.leaveOut == 0 || o.leaveOut != i {
@@ -230,10 +232,10 @@ func (o partsOptions) arrange(asked []span) []span {
 		out = out[:max(o.most, 0)]
 	}
 	if o.early > 0 {
-		out[1].from -= o.early
+		out[1].From -= o.early
 	}
 	if o.shift > 0 {
-		out[len(out)-1].to -= o.shift
+		out[len(out)-1].To -= o.shift
 	}
 	return out
 }
@@ -242,7 +244,7 @@ func (o partsOptions) arrange(asked []span) []span {
 func joinAll(content []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		asked := askedSpans(r)
-		r.Header.Set("Range", rangeHeader([]span{{asked[0].from, asked[len(asked)-1].to}}))
+		r.Header.Set("Range", byterange.Header([]byterange.Span{{From: asked[0].From, To: asked[len(asked)-1].To}}))
 		goodRanges(content)(w, r)
 	}
 }
@@ -251,9 +253,9 @@ func joinAll(content []byte) http.HandlerFunc {
 func longer(content []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := askedSpans(r)[0]
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", s.from, s.to-1, len(content)))
-		w.Header().Set("Content-Length", fmt.Sprint(s.to-s.from+5))
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", s.From, s.To-1, len(content)))
+		w.Header().Set("Content-Length", fmt.Sprint(s.To-s.From+5))
 		w.WriteHeader(206)
-		_, _ = w.Write(content[s.from : s.to+5])
+		_, _ = w.Write(content[s.From : s.To+5])
 	}
 }

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport/byterange"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // habit is what a server turned out to do with ranges. It is remembered for a
@@ -74,7 +77,8 @@ type rangeStream struct {
 	at     int   // the current part …
 	off    int64 // … and what was delivered of it
 
-	body        *rangeBody // nil: not connected
+	body        *byterange.Body // nil: not connected
+	resp        *http.Response  // the answer that it is of
 	done, total int64
 	patience    patience
 	err         error // sticky
@@ -136,17 +140,18 @@ func (s *rangeStream) read(p []byte) (int, error) {
 		var n int
 		err := s.connect()
 		if err == nil {
-			n, err = s.body.readAt(p, s.ranges[s.at].Offset+s.off)
+			n, err = s.body.ReadForward(p, s.ranges[s.at].Offset+s.off)
+			err = brokenOff(err)
 		}
 		if n > 0 {
-			s.used = s.r.s.c.use(s.used, s.eps[0], s.d.Digest, s.body.resp)
+			s.used = s.r.s.c.use(s.used, s.eps[0], s.d.Digest, s.resp)
 			return n, nil // an error comes again
 		}
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF): // the answer was good, and is used up
 			s.disconnect()
-		case errors.Is(err, errParts):
+		case errors.Is(err, byterange.ErrParts):
 			s.note(s.eps[0], rangesSingle, err)
 			s.disconnect()
 		case errors.Is(err, errBroken) && s.mayLeave() && s.ctx.Err() == nil:
@@ -163,12 +168,20 @@ func (s *rangeStream) read(p []byte) (int, error) {
 	}
 }
 
+// brokenOff marks what the connection is to blame for.
+func brokenOff(err error) error {
+	if err == nil || err == io.EOF || errors.Is(err, byterange.ErrParts) {
+		return err
+	}
+	return fmt.Errorf("%w %w", errBroken, err)
+}
+
 // disconnect ends an answer. What little is left of it is read, so that the
 // connection can be used again.
 func (s *rangeStream) disconnect() {
 	if s.body != nil {
-		s.body.close()
-		s.body = nil
+		s.body.Close()
+		s.body, s.resp = nil, nil
 	}
 }
 
@@ -184,7 +197,7 @@ func (s *rangeStream) connect() error {
 		err := s.connectTo(s.eps[0])
 		switch {
 		case err == nil:
-		case s.ctx.Err() != nil, errors.Is(err, errBroken), errors.Is(err, errParts):
+		case s.ctx.Err() != nil, errors.Is(err, errBroken), errors.Is(err, byterange.ErrParts):
 			return err
 		case len(s.eps) > 1:
 			s.leave(err)
@@ -212,21 +225,34 @@ func (s *rangeStream) leave(err error) {
 	s.eps = s.eps[1:]
 }
 
+// wanted are the parts that did not come yet, the current one from where it stands.
+func (s *rangeStream) wanted() iter.Seq[byterange.Span] {
+	return func(yield func(byterange.Span) bool) {
+		skip := s.off
+		for _, r := range s.ranges[s.at:] {
+			if !yield(byterange.Span{From: r.Offset + skip, To: r.Offset + r.Length}) {
+				return
+			}
+			skip = 0
+		}
+	}
+}
+
 func (s *rangeStream) connectTo(e *endpoint) error {
 	known, _ := s.r.s.c.habits.Load(e.host)
 	if known == rangesNone {
 		return fmt.Errorf("%w: %q ignores ranges", errNoPart, e.host)
 	}
-	asked := spansOf(s.ranges[s.at:], s.off, spanGap, maxSpans)
+	asked := byterange.Join(s.wanted(), byterange.PartGap, byterange.MaxSpans)
 	if known == rangesSingle {
-		asked = spansOf(s.ranges[s.at:], s.off, requestGap, 1)
+		asked = byterange.Join(s.wanted(), byterange.RequestGap, 1)
 	}
 	req, err := e.request(s.ctx, http.MethodGet, "blobs/"+s.d.Digest.String())
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("Range", rangeHeader(asked))
+	req.Header.Set("Range", byterange.Header(asked))
 	s.r.s.c.doubt(e, s.d.Digest, req)
 	began := time.Now()
 	resp, err := e.Do(req)
@@ -236,33 +262,36 @@ func (s *rangeStream) connectTo(e *endpoint) error {
 	took := time.Since(began)
 	if s.body, err = s.begin(e, resp, asked); err != nil {
 		_ = resp.Body.Close() // not read: it may be the whole blob
-	} else if e.fixed != nil {
+		return err
+	}
+	s.resp = resp
+	if e.fixed != nil {
 		s.r.s.c.health.answered(e.mirror, took)
 	}
-	return err
+	return nil
 }
 
 // mayBeOfSeveral gives a server that failed another chance, with one range at a
 // time, unless it denied access.
-func mayBeOfSeveral(err error, asked []span) error {
+func mayBeOfSeveral(err error, asked []byterange.Span) error {
 	var status *StatusError
 	var denied *AuthError
 	if len(asked) > 1 && errors.As(err, &status) && !errors.As(err, &denied) {
-		return partsError("%v", err)
+		return fmt.Errorf("%w: %v", byterange.ErrParts, err)
 	}
 	return err
 }
 
 // begin looks at the head of an answer. Nothing of a body that is not what was
 // asked for is read.
-func (s *rangeStream) begin(e *endpoint, resp *http.Response, asked []span) (*rangeBody, error) {
+func (s *rangeStream) begin(e *endpoint, resp *http.Response, asked []byterange.Span) (*byterange.Body, error) {
 	several := len(asked) > 1
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound:
 		return nil, &NotFoundError{Ref: s.r.s.ref.String(), What: "blob " + s.d.Digest.String(), advice: s.r.s.urlAdvice(s.d)}
 	case code == http.StatusPartialContent:
 	case several:
-		return nil, partsError("several ranges are answered with status %d", code)
+		return nil, fmt.Errorf("%w: several ranges are answered with status %d", byterange.ErrParts, code)
 	case code == http.StatusOK:
 		err := fmt.Errorf("%w: %q ignores ranges", errNoPart, e.host)
 		s.note(e, rangesNone, err)
@@ -275,9 +304,9 @@ func (s *rangeStream) begin(e *endpoint, resp *http.Response, asked []span) (*ra
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return nil, fmt.Errorf("%w: %q answers with the content encoding %q", errNoPart, e.host, enc)
 	}
-	b, err := newRangeBody(resp, asked, s.d.Size)
+	b, err := byterange.NewBody(resp, asked, s.d.Size)
 	if err != nil && !several {
-		return nil, fmt.Errorf("%w: %v", errNoPart, err) // not errParts: there is no smaller question
+		return nil, fmt.Errorf("%w: %v", errNoPart, err) // not ErrParts: there is no smaller question
 	}
 	return b, err
 }

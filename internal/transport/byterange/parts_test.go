@@ -1,4 +1,4 @@
-package transport
+package byterange
 
 import (
 	"bytes"
@@ -14,17 +14,17 @@ import (
 )
 
 func TestParseContentRange(t *testing.T) {
-	for s, want := range map[string]contentRange{
+	for s, want := range map[string]ContentRange{
 		"bytes 0-0/1":     {0, 1, 1},
 		"bytes 10-19/100": {10, 20, 100},
 		"Bytes 10-19/*":   {10, 20, -1},
 		"bytes 0-9223372036854775806/9223372036854775807": {},
 		"bytes 0-9223372036854775806/*":                   {},
 	} {
-		got, err := parseContentRange(s)
-		if want == (contentRange{}) {
+		got, err := ParseContentRange(s)
+		if want == (ContentRange{}) {
 			want = got // the largest: only that it does not wrap
-			if err == nil && got.to <= got.from {
+			if err == nil && got.To <= got.From {
 				t.Errorf("%q: %+v", s, got)
 			}
 			continue
@@ -36,7 +36,7 @@ func TestParseContentRange(t *testing.T) {
 	for _, s := range []string{"", "bytes", "bytes ", "bytes 1-2", "bytes */5", "bytes 2-1/5", "bytes 0-5/5", "bytes -1-2/5", "bytes +1-2/5",
 		"bytes 1 -2/5", "bytes 1-2/ 5", "bytes  1-2/5", "items 1-2/5", "bytes 1-2/5 ", "bytes 1-2/x", "bytes 1-2/-5", "bytes 0x1-2/5",
 		"bytes 1-99999999999999999999/*", "bytes 1-9223372036854775807/*", "bytes 1-2-3/9", "bytes 1-2/5/6", "bytes=1-2/5"} {
-		if got, err := parseContentRange(s); err == nil {
+		if got, err := ParseContentRange(s); err == nil {
 			t.Errorf("%q is accepted as %+v", s, got)
 		}
 	}
@@ -57,8 +57,8 @@ func readParts(body io.Reader, contentType string) (parts []string, err error) {
 			return parts, err
 		}
 		b, err := io.ReadAll(m)
-		parts = append(parts, fmt.Sprintf("%d:%s", r.from, b))
-		if err == nil && int64(len(b)) != r.to-r.from {
+		parts = append(parts, fmt.Sprintf("%d:%s", r.From, b))
+		if err == nil && int64(len(b)) != r.To-r.From {
 			err = errors.New("part has another length than its range")
 		}
 		if err != nil {
@@ -105,13 +105,13 @@ func TestPartReader(t *testing.T) {
 			"byte by byte": iotest.OneByteReader(strings.NewReader(tt.body)),
 		} {
 			got, err := readParts(body, tt.ct)
-			if tt.want == "!" && !errors.Is(err, errParts) || tt.want != "!" && (err != nil || strings.Join(got, " ") != tt.want) {
+			if tt.want == "!" && !errors.Is(err, ErrParts) || tt.want != "!" && (err != nil || strings.Join(got, " ") != tt.want) {
 				t.Errorf("%s, %s: %q, %v", tt.name, how, got, err)
 			}
 		}
 	}
 	broken := io.MultiReader(strings.NewReader("--B\r\nContent-Range: bytes 0-99/999\r\n\r\nabc"), iotest.ErrReader(io.ErrUnexpectedEOF))
-	if got, err := readParts(broken, ct); errors.Is(err, errParts) || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if got, err := readParts(broken, ct); errors.Is(err, ErrParts) || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a break is taken for a bad answer: %q, %v", got, err)
 	}
 }
@@ -187,20 +187,20 @@ func FuzzRangeBody(f *testing.F) {
 		resp := &http.Response{StatusCode: 206, ContentLength: -1, Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{}}
 		resp.Header.Set("Content-Range", contentRange)
 		resp.Header.Set("Content-Type", contentType)
-		asked := []span{{10, 20}, {25, 30}}
-		b, err := newRangeBody(resp, asked, 30)
+		asked := []Span{{10, 20}, {25, 30}}
+		b, err := NewBody(resp, asked, 30)
 		if err != nil {
 			return
 		}
 		given := 0
 		for _, want := range []int64{10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 25, 26, 27, 28, 29} {
-			n, err := b.readAt(make([]byte, 1), want)
+			n, err := b.ReadForward(make([]byte, 1), want)
 			if err != nil {
 				break
 			}
 			given += n
 		}
-		b.close()
+		b.Close()
 		if given > len(body) {
 			t.Errorf("%d bytes out of %d", given, len(body))
 		}

@@ -1,4 +1,4 @@
-package transport
+package byterange
 
 import (
 	"fmt"
@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// contentRange says which part of a resource a server sends (RFC 9110,
+// ContentRange says which part of a resource a server sends (RFC 9110,
 // section 14.4).
-type contentRange struct {
-	from, to int64 // first byte, and the one behind the last
-	total    int64 // of the whole; -1 when the server does not tell
+type ContentRange struct {
+	From, To int64 // first byte, and the one behind the last
+	Total    int64 // of the whole; -1 when the server does not tell
 }
 
-// parseContentRange reads the value of a Content-Range header. Only one way to
+// ParseContentRange reads the value of a Content-Range header. Only one way to
 // write it is accepted: a number with a sign or white space inside is what
 // another reader may understand differently.
-func parseContentRange(s string) (contentRange, error) {
-	bad := func() (contentRange, error) {
-		return contentRange{}, fmt.Errorf("malformed Content-Range %q", s)
+func ParseContentRange(s string) (ContentRange, error) {
+	bad := func() (ContentRange, error) {
+		return ContentRange{}, fmt.Errorf("malformed Content-Range %q", s)
 	}
 	unit, rest, ok := strings.Cut(s, " ")
 	if !ok || !strings.EqualFold(unit, "bytes") {
@@ -41,7 +41,7 @@ func parseContentRange(s string) (contentRange, error) {
 	if !okA || !okB || !okT || a > b || total >= 0 && b >= total {
 		return bad()
 	}
-	return contentRange{a, b + 1, total}, nil
+	return ContentRange{a, b + 1, total}, nil
 }
 
 // parseDigits reads a number that consists of digits alone. The largest one is

@@ -1,4 +1,4 @@
-package transport
+package byterange
 
 import (
 	"bufio"
@@ -17,11 +17,12 @@ const (
 	maxBoundary = 70
 )
 
-// errParts says that an answer with several parts is not one that can be used.
-var errParts = errors.New("unusable multipart answer")
+// ErrParts says that an answer is not one that can be used: it does not have the
+// parts that were asked for, or not as a server has to write them.
+var ErrParts = errors.New("unusable multipart answer")
 
 func partsError(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", errParts, fmt.Sprintf(format, a...))
+	return fmt.Errorf("%w: %s", ErrParts, fmt.Sprintf(format, a...))
 }
 
 // partReader reads a multipart/byteranges body (RFC 9110, section 14.6), one
@@ -33,7 +34,7 @@ func partsError(format string, a ...any) error {
 // delimiter as content, skips any amount of text before the first one and
 // allows headers of megabytes.
 //
-// Its errors are errParts for what the server sent, and the body's own.
+// Its errors are ErrParts for what the server sent, and the body's own.
 type partReader struct {
 	br    *bufio.Reader
 	delim []byte // what begins the line between two parts
@@ -57,9 +58,9 @@ func newPartReader(body io.Reader, contentType string) (*partReader, error) {
 
 // next goes to the next part, whose content must have been read, and says
 // which it is. After the last one it gives io.EOF.
-func (m *partReader) next() (contentRange, error) {
+func (m *partReader) next() (ContentRange, error) {
 	if m.left > 0 {
-		return contentRange{}, partsError("part was not read to its end")
+		return ContentRange{}, partsError("part was not read to its end")
 	}
 	room := maxPartHeader
 	line, err := m.line(&room)
@@ -67,31 +68,31 @@ func (m *partReader) next() (contentRange, error) {
 	// line end that belongs to it.
 	if err == nil && (m.began || line == "") {
 		if line != "" {
-			return contentRange{}, partsError("part is longer than its Content-Range")
+			return ContentRange{}, partsError("part is longer than its Content-Range")
 		}
 		line, err = m.line(&room)
 	}
 	m.began = true
 	mark := string(m.delim[2:])
 	if line = strings.TrimRight(line, " \t"); line == mark+"--" && (err == nil || err == io.EOF) {
-		return contentRange{}, io.EOF
+		return ContentRange{}, io.EOF
 	}
 	if err != nil {
-		return contentRange{}, noEOF(err)
+		return ContentRange{}, noEOF(err)
 	}
 	if line != mark {
-		return contentRange{}, partsError("%.80q instead of the boundary", line)
+		return ContentRange{}, partsError("%.80q instead of the boundary", line)
 	}
 	return m.header(&room)
 }
 
 // header reads the header of a part.
-func (m *partReader) header(room *int) (contentRange, error) {
+func (m *partReader) header(room *int) (ContentRange, error) {
 	says := ""
 	for {
 		line, err := m.line(room)
 		if err != nil {
-			return contentRange{}, noEOF(err)
+			return ContentRange{}, noEOF(err)
 		}
 		if line == "" {
 			break
@@ -101,20 +102,20 @@ func (m *partReader) header(room *int) (contentRange, error) {
 		switch strings.ToLower(name) {
 		case "content-range":
 			if says != "" {
-				return contentRange{}, partsError("part with two ranges")
+				return ContentRange{}, partsError("part with two ranges")
 			}
 			says = value
 		case "content-encoding":
 			if value != "identity" {
-				return contentRange{}, partsError("part with the content encoding %q", value)
+				return ContentRange{}, partsError("part with the content encoding %q", value)
 			}
 		}
 	}
-	r, err := parseContentRange(says)
+	r, err := ParseContentRange(says)
 	if err != nil {
-		return contentRange{}, partsError("%v", err)
+		return ContentRange{}, partsError("%v", err)
 	}
-	m.left, m.clear = r.to-r.from, 0
+	m.left, m.clear = r.To-r.From, 0
 	return r, nil
 }
 
