@@ -25,7 +25,7 @@ func arrows() map[string][]string {
 	const layout, menu, fetch, catalogrun = "extract/layout", "extract/menu", "extract/fetch", "extract/catalogrun"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
-	const directio = "internal/directio"
+	const directio, durable = "internal/directio", "internal/durable"
 	const drain = "internal/drain"
 	const twinsum = "internal/twinsum"
 	const collector = "internal/collector"
@@ -36,35 +36,36 @@ func arrows() map[string][]string {
 		archive:           {"spec", twinsum},
 		twinsum:           nil,
 		ociindex:          {"spec"},
-		transport:         {"spec", byterange, ociindex, directio},
+		transport:         {"spec", byterange, ociindex, directio, durable},
 		byterange:         nil,
 		bootdir:           {"spec", directio},
 		trust:             {"spec"},
 		bootcheck:         {"spec"},
 		config:            nil,
 		directio:          nil,
+		durable:           nil,
 		"internal/bench":  {cli, collector, "internal/testserver", "internal/testneed"},
 		hooks:             nil,
 		drain:             nil,
 		serve:             {"spec", bootdir, drain, directio},
-		catalog:           {"spec", ociindex, transport, byterange, config, directio},
-		source:            {"spec", archive, ociindex, transport, byterange, directio, twinsum},
+		catalog:           {"spec", ociindex, transport, byterange, config, directio, durable},
+		source:            {"spec", archive, ociindex, transport, byterange, directio, durable, twinsum},
 		upstream:          {"spec"},
 		mirrortree:        {"spec"},
-		front:             {"spec", ociindex, transport, byterange, config, mirrortree, drain, directio},
-		"pack":            {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, "pack/index", directio, twinsum},
-		"pack/bundle":     {"spec", ociindex, transport, byterange, directio},
-		"pack/index":      {"spec", ociindex, transport, byterange, directio},
-		"pack/relocate":   {"spec", ociindex, transport, byterange, directio},
-		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, hooks, directio, twinsum},
-		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
-		fetch:             {"spec", archive, ociindex, transport, byterange, directio, twinsum},
+		front:             {"spec", ociindex, transport, byterange, config, mirrortree, drain, directio, durable},
+		"pack":            {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, "pack/index", directio, durable, twinsum},
+		"pack/bundle":     {"spec", ociindex, transport, byterange, directio, durable},
+		"pack/index":      {"spec", ociindex, transport, byterange, directio, durable},
+		"pack/relocate":   {"spec", ociindex, transport, byterange, directio, durable},
+		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, hooks, directio, durable, twinsum},
+		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		fetch:             {"spec", archive, ociindex, transport, byterange, directio, durable, twinsum},
 		layout:            {"spec"},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, hooks, mirrortree, "extract", directio, twinsum},
-		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, twinsum},
-		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, hooks, mirrortree, "extract", directio, durable, twinsum},
+		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
+		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/nbpack/nbpack/internal/durable"
 )
 
 // BundleWork is the directory at the top of a layout in which a bundle grows, out
@@ -48,20 +50,8 @@ func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open A
 	if err := writeArchive(ctx, tmp, names, open); err != nil {
 		return errors.Join(fmt.Errorf("write archive: %w", err), removeIfThere(tmp))
 	}
-	if err := moveIntoPlace(tmp, dst); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
-	}
-	return syncDir(filepath.Dir(dst))
-}
-
-func moveIntoPlace(tmp, dst string) error {
-	undo, err := makeParents(dst)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, dst); err != nil {
-		undo()
-		return fmt.Errorf("move the archive into place: %w", err)
+	if err := durable.Rename(tmp, dst); err != nil {
+		return errors.Join(fmt.Errorf("move the archive into place: %w", err), removeIfThere(tmp))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/nbpack/nbpack/internal/durable"
 )
 
 // layoutLock is the lock of a layout's directory.
@@ -44,7 +46,7 @@ func (l *layoutLock) make() error {
 	if _, err := os.Lstat(l.dir); !isNotExist(err) {
 		return err
 	}
-	parents, err := makeParents(l.dir)
+	parents, err := durable.MakeParents(l.dir)
 	if err != nil {
 		return err
 	}

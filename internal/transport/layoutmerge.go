@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/nbpack/nbpack/internal/ociindex"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/durable"
+	"github.com/nbpack/nbpack/internal/ociindex"
 )
 
 // merge adds blobs to a layout and changes its index.json, which is the last
@@ -70,7 +72,7 @@ func (m *merge) run(ctx context.Context, blobs map[digest.Digest]string, edit fu
 		return err
 	}
 	m.undo = nil // from here on it is published
-	return syncDir(m.dst)
+	return durable.SyncDir(m.dst)
 }
 
 // read gives index.json and its mode. Without one the directory is to become a
@@ -103,7 +105,7 @@ func (m *merge) place(name string, b []byte, perm os.FileMode) error {
 	if err := os.Remove(tmp); err != nil && !isNotExist(err) {
 		return fmt.Errorf("remove a leftover: %w", err)
 	}
-	if err := writeFileSync(tmp, b); err != nil {
+	if err := durable.WriteFile(tmp, b); err != nil {
 		return err
 	}
 	if perm != 0 {
@@ -160,12 +162,12 @@ func (m *merge) sync(blobs map[digest.Digest]string) error {
 		dirs[filepath.Join(m.dst, ocispec.ImageBlobsDir, d.Algorithm().String())] = true
 	}
 	for dir := range dirs {
-		if err := syncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return err
 		}
 	}
 	if len(dirs) == 0 {
 		return nil
 	}
-	return syncDir(filepath.Join(m.dst, ocispec.ImageBlobsDir))
+	return durable.SyncDir(filepath.Join(m.dst, ocispec.ImageBlobsDir))
 }

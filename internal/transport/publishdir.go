@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nbpack/nbpack/internal/durable"
 )
 
 // dirName matches the names that the directory format uses.
@@ -57,31 +59,26 @@ func (s *Stage) publishDir(ctx context.Context, im image) error {
 	st, err := os.Stat(dst)
 	switch {
 	case isNotExist(err):
-		undo, err := makeParents(dst)
-		if err != nil {
-			return err
-		}
-		if err := os.Rename(fresh, dst); err != nil {
-			undo()
+		if err := durable.Rename(fresh, dst); err != nil {
 			return fmt.Errorf("move the directory into place: %w", err)
 		}
+		return nil
 	case err != nil:
 		return err
-	default:
-		if err := checkDirTarget(s.dst, st); err != nil {
-			return err
-		}
-		if dst, err = filepath.EvalSymlinks(dst); err != nil {
-			return err
-		}
-		if err := os.Chmod(fresh, st.Mode().Perm()); err != nil {
-			return fmt.Errorf("set the mode of the directory: %w", err)
-		}
-		if err := s.swapDir(fresh, dst); err != nil {
-			return err
-		}
 	}
-	return syncDir(filepath.Dir(dst))
+	if err := checkDirTarget(s.dst, st); err != nil {
+		return err
+	}
+	if dst, err = filepath.EvalSymlinks(dst); err != nil {
+		return err
+	}
+	if err := os.Chmod(fresh, st.Mode().Perm()); err != nil {
+		return fmt.Errorf("set the mode of the directory: %w", err)
+	}
+	if err := s.swapDir(fresh, dst); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(dst))
 }
 
 func (s *Stage) buildDir(fresh string, im image) error {
@@ -93,13 +90,13 @@ func (s *Stage) buildDir(fresh string, im image) error {
 			return err
 		}
 	}
-	if err := writeFileSync(filepath.Join(fresh, dirVersionFile), []byte(dirVersion)); err != nil {
+	if err := durable.WriteFile(filepath.Join(fresh, dirVersionFile), []byte(dirVersion)); err != nil {
 		return err
 	}
-	if err := writeFileSync(filepath.Join(fresh, dirManifest), im.raw); err != nil {
+	if err := durable.WriteFile(filepath.Join(fresh, dirManifest), im.raw); err != nil {
 		return err
 	}
-	return syncDir(fresh)
+	return durable.SyncDir(fresh)
 }
 
 // swapDir exchanges the new directory with the old one, which then goes away

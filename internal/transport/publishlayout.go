@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/nbpack/nbpack/internal/ociindex"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/durable"
+	"github.com/nbpack/nbpack/internal/ociindex"
 )
 
 // blobMode is what every tool gives the blobs of a layout; while they are being
@@ -51,7 +53,7 @@ func (s *Stage) complete(im image) error {
 		}
 	}
 	if _, ok := s.blobs[im.manifest.Digest]; !ok {
-		if err := writeFileSync(s.blobPath(im.manifest.Digest), im.raw); err != nil {
+		if err := durable.WriteFile(s.blobPath(im.manifest.Digest), im.raw); err != nil {
 			return err
 		}
 	}
@@ -60,7 +62,7 @@ func (s *Stage) complete(im image) error {
 		return err
 	}
 	for name, b := range map[string][]byte{ocispec.ImageIndexFile: index, ocispec.ImageLayoutFile: layoutFile()} {
-		if err := writeFileSync(filepath.Join(s.layout, name), b); err != nil {
+		if err := durable.WriteFile(filepath.Join(s.layout, name), b); err != nil {
 			return err
 		}
 	}
@@ -78,7 +80,7 @@ func layoutFile() []byte {
 
 func (s *Stage) syncLayout() error {
 	for _, dir := range []string{"blobs/sha256", "blobs", "."} {
-		if err := syncDir(filepath.Join(s.layout, dir)); err != nil {
+		if err := durable.SyncDir(filepath.Join(s.layout, dir)); err != nil {
 			return err
 		}
 	}
@@ -96,16 +98,11 @@ func (s *Stage) publishLayout(ctx context.Context, im image) error {
 	}
 	dst := s.dst.path()
 	if _, err := os.Lstat(dst); isNotExist(err) {
-		undo, err := makeParents(dst)
-		if err != nil {
-			return err
-		}
-		err = os.Rename(s.layout, dst)
+		err = durable.Rename(s.layout, dst)
 		if err == nil {
-			return syncDir(filepath.Dir(dst))
+			return nil
 		}
 		if !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
-			undo()
 			return fmt.Errorf("move the layout into place: %w", err)
 		}
 		// Another build was faster: add to its layout.

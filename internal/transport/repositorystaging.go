@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/durable"
+	"github.com/nbpack/nbpack/spec"
 )
 
 func (l *layoutStore) copies(src Source, _ CopyOptions) copier { return &layoutCopier{l, src} }
@@ -95,7 +97,7 @@ func (l *layoutStore) write(d ocispec.Descriptor, f func(io.Writer) error) error
 	if err != nil {
 		return err
 	}
-	if err := writeSync(name, f); err != nil {
+	if err := durable.Write(name, f); err != nil {
 		return err
 	}
 	if err := os.Chmod(name, blobMode); err != nil {

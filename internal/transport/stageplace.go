@@ -127,25 +127,3 @@ func nearestDir(dir string) (string, error) {
 		dir = filepath.Dir(dir)
 	}
 }
-
-// makeParents creates the missing directories above path and gives a function
-// that removes those that it made, should publishing fail.
-func makeParents(path string) (undo func(), err error) {
-	var missing []string
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(dir); !isNotExist(err) || dir == filepath.Dir(dir) {
-			break
-		}
-		missing = append(missing, dir)
-	}
-	undo = func() {
-		for _, dir := range missing {
-			_ = os.Remove(dir) // not when somebody else uses it by now
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		undo()
-		return nil, fmt.Errorf("create directory: %w", err)
-	}
-	return undo, nil
-}
