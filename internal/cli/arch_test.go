@@ -15,7 +15,7 @@ import (
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
 	const byterange = "internal/transport/byterange"
-	const ociindex, source = "internal/ociindex", "internal/source"
+	const ociindex, ocilayout, source = "internal/ociindex", "internal/ocilayout", "internal/source"
 	const config = "internal/config"
 	const catalog = "internal/catalog"
 	const trust, bootcheck = "internal/trust", "internal/bootcheck"
@@ -36,7 +36,8 @@ func arrows() map[string][]string {
 		archive:           {"spec", twinsum},
 		twinsum:           nil,
 		ociindex:          {"spec"},
-		transport:         {"spec", byterange, ociindex, directio, durable},
+		ocilayout:         {"spec", ociindex, durable},
+		transport:         {"spec", byterange, ociindex, ocilayout, directio, durable},
 		byterange:         nil,
 		bootdir:           {"spec", directio},
 		trust:             {"spec"},
@@ -48,24 +49,24 @@ func arrows() map[string][]string {
 		hooks:             nil,
 		drain:             nil,
 		serve:             {"spec", bootdir, drain, directio},
-		catalog:           {"spec", ociindex, transport, byterange, config, directio, durable},
-		source:            {"spec", archive, ociindex, transport, byterange, directio, durable, twinsum},
+		catalog:           {"spec", ociindex, ocilayout, transport, byterange, config, directio, durable},
+		source:            {"spec", archive, ociindex, ocilayout, transport, byterange, directio, durable, twinsum},
 		upstream:          {"spec"},
 		mirrortree:        {"spec"},
-		front:             {"spec", ociindex, transport, byterange, config, mirrortree, drain, directio, durable},
-		"pack":            {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, "pack/index", directio, durable, twinsum},
-		"pack/bundle":     {"spec", ociindex, transport, byterange, directio, durable},
-		"pack/index":      {"spec", ociindex, transport, byterange, directio, durable},
-		"pack/relocate":   {"spec", ociindex, transport, byterange, directio, durable},
-		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, hooks, directio, durable, twinsum},
-		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		fetch:             {"spec", archive, ociindex, transport, byterange, directio, durable, twinsum},
+		front:             {"spec", ociindex, ocilayout, transport, byterange, config, mirrortree, drain, directio, durable},
+		"pack":            {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, trust, upstream, config, "pack/index", directio, durable, twinsum},
+		"pack/bundle":     {"spec", ociindex, ocilayout, transport, byterange, directio, durable},
+		"pack/index":      {"spec", ociindex, ocilayout, transport, byterange, directio, durable},
+		"pack/relocate":   {"spec", ociindex, ocilayout, transport, byterange, directio, durable},
+		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, hooks, directio, durable, twinsum},
+		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		fetch:             {"spec", archive, ociindex, ocilayout, transport, byterange, directio, durable, twinsum},
 		layout:            {"spec"},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, config, hooks, mirrortree, "extract", directio, durable, twinsum},
-		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
-		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, hooks, mirrortree, "extract", directio, durable, twinsum},
+		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
+		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // readEverything reads all that a reference names, as a client would.
@@ -166,7 +168,7 @@ func handLayout(t testing.TB, alg digest.Algorithm, body string, mt string) (dir
 	d = ocispec.Descriptor{MediaType: mt, Digest: alg.FromString(body), Size: int64(len(body))}
 	write(t, filepath.Join(mkdir(t, dir, "blobs", alg.String()), d.Digest.Encoded()), body)
 	write(t, dir+"/oci-layout", `{"imageLayoutVersion":"1.0.0"}`)
-	b, err := newLayoutIndex(d)
+	b, err := ocilayout.NewIndex(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +242,7 @@ func TestManifestTypes(t *testing.T) {
 
 func TestHostileArchives(t *testing.T) {
 	im := makeImage(t, "the layer")
-	idx, err := newLayoutIndex(im.desc)
+	idx, err := ocilayout.NewIndex(im.desc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +259,7 @@ func TestHostileArchives(t *testing.T) {
 			file("blobs/sha256/"+im.m.Layers[0].Digest.Encoded(), "the layer"),
 			file("blobs/sha256/"+im.m.Config.Digest.Encoded(), string(im.config)),
 			file("blobs/sha256/"+im.desc.Digest.Encoded(), string(im.manifest)),
-			file("index.json", string(idx)), file("oci-layout", string(layoutFile())),
+			file("index.json", string(idx)), file("oci-layout", string(ocilayout.LayoutFile())),
 		}
 	}
 	for _, tt := range []struct {

@@ -2,13 +2,14 @@ package transport
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // Bundle reads an OCI layout, or an archive of one, that holds images of many
@@ -39,7 +40,7 @@ func OpenBundle(ref Reference) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	idx, _, err := readLayoutIndex(src.files)
+	idx, _, err := ocilayout.ReadIndex(src.files)
 	if isNotExist(err) {
 		err = &NotFoundError{Ref: ref.String(), What: "layout (oci-layout and index.json)"}
 	}
@@ -49,7 +50,7 @@ func OpenBundle(ref Reference) (*Bundle, error) {
 	}
 	b := &Bundle{local: src.local, index: idx, byName: map[string][]ocispec.Descriptor{}, byRepo: map[string][]bundleEntry{}, suffixes: map[string][]string{}}
 	for _, d := range idx.Manifests {
-		if name := refName(d); name != "" {
+		if name := ocilayout.RefName(d); name != "" {
 			b.byName[name] = append(b.byName[name], d)
 			tag := strings.LastIndexByte(name, ':') + 1
 			if list, suffix, ok := AttachedTo(name[tag:]); ok && suffix != "" {
@@ -113,7 +114,7 @@ func (b *Bundle) Has(d ocispec.Descriptor) bool {
 	if checkDescriptor(d, false) != nil {
 		return false
 	}
-	r, size, err := b.files.open(blobName(d.Digest))
+	r, size, err := b.files.Open(ocilayout.BlobName(d.Digest))
 	if err != nil {
 		return false
 	}
@@ -121,54 +122,15 @@ func (b *Bundle) Has(d ocispec.Descriptor) bool {
 	return size == d.Size
 }
 
-// BundleFile is a file of a bundle.
-type BundleFile struct {
-	Name string // relative to the layout, with slashes
-	Size int64  // -1 for what is no regular file
-}
-
 // Files lists everything that lies in the bundle but directories, sorted by name.
 // What begins with a dot at the top belongs to tools at work, and is left out.
-func (b *Bundle) Files() ([]BundleFile, error) {
-	list, err := b.files.list()
+func (b *Bundle) Files() ([]ocilayout.File, error) {
+	list, err := b.files.List()
 	if err != nil {
 		return nil, fmt.Errorf("list the files of %q: %w", b.ref, err)
 	}
-	list = slices.DeleteFunc(list, func(f BundleFile) bool { return strings.HasPrefix(f.Name, ".") })
-	slices.SortFunc(list, func(a, b BundleFile) int { return strings.Compare(a.Name, b.Name) })
-	return list, nil
-}
-
-func (f *rootFiles) list() ([]BundleFile, error) {
-	var list []BundleFile
-	err := fs.WalkDir(f.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir() && strings.HasPrefix(name, ".") && name != ".":
-			return fs.SkipDir
-		case e.IsDir():
-			return nil
-		}
-		size := int64(-1)
-		if e.Type().IsRegular() {
-			st, err := e.Info()
-			if err != nil {
-				return err
-			}
-			size = st.Size()
-		}
-		list = append(list, BundleFile{name, size})
-		return nil
-	})
-	return list, err
-}
-
-func (t *tarFiles) list() ([]BundleFile, error) {
-	var list []BundleFile
-	for name, s := range t.where {
-		list = append(list, BundleFile{name, s.Size()})
-	}
+	list = slices.DeleteFunc(list, func(f ocilayout.File) bool { return strings.HasPrefix(f.Name, ".") })
+	slices.SortFunc(list, func(a, b ocilayout.File) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
@@ -211,7 +173,7 @@ func checkBundleEntry(d ocispec.Descriptor) error {
 	if err := spec.CheckDescriptor(d); err != nil {
 		return err
 	}
-	if name := refName(d); name == "" && d.ArtifactType == "" {
+	if name := ocilayout.RefName(d); name == "" && d.ArtifactType == "" {
 		return fmt.Errorf("it holds an image without a name, and is not a bundle")
 	} else if _, err := ParseBundleName(name); name != "" && err != nil {
 		return fmt.Errorf("it holds an image named %q, which is no full reference, and is not a bundle", name)

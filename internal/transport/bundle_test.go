@@ -11,9 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // bundleOf writes a layout whose images have the names of their repositories.
@@ -238,7 +240,7 @@ func TestBundleTarget(t *testing.T) {
 	plain := bundleOf(t, map[string]testImage{"v": im})
 	files, empty := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(files, "notes"), "mine")
-	write(t, filepath.Join(mkdir(t, empty, BundleWork), "sha256-x"), "left over")
+	write(t, filepath.Join(mkdir(t, empty, ocilayout.BundleWork), "sha256-x"), "left over")
 	write(t, filepath.Join(files, "half.tar"), "")
 	for place, want := range map[string]string{
 		"oci:" + named: "bundle", "oci:" + plain: "error", "oci:" + files: "error", "oci:" + empty: "nothing",
@@ -267,32 +269,15 @@ func TestBundleTarget(t *testing.T) {
 	}
 }
 
-// TestReplaceArchiveFails: nothing is left of an archive that has no place.
-func TestReplaceArchiveFails(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "file"), "mine")
-	write(t, filepath.Join(mkdir(t, dir, "full"), "x"), "mine")
-	open := func(string) (io.ReadCloser, int64, error) { return io.NopCloser(strings.NewReader("x")), 1, nil }
-	for _, dst := range []string{"full", "file/archive"} {
-		tmp := filepath.Join(dir, "tmp")
-		if err := ReplaceArchive(t.Context(), filepath.Join(dir, dst), tmp, []string{"x"}, open); err == nil {
-			t.Errorf("%s was replaced", dst)
-		}
-		if _, err := os.Lstat(tmp); !isNotExist(err) {
-			t.Errorf("%s: the temporary file: %v", dst, err)
-		}
-	}
-}
-
 // tarOf packs a layout with the function that bundles use.
 func tarOf(t testing.TB, dir, archive string) {
 	t.Helper()
-	f, err := openRootFiles(dir)
+	f, err := ocilayout.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	list, err := f.list()
+	list, err := f.List()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +285,7 @@ func tarOf(t testing.TB, dir, archive string) {
 	for _, l := range list {
 		names = append(names, l.Name)
 	}
-	if err := ReplaceArchive(t.Context(), archive, archive+".tmp", names, f.open); err != nil {
+	if err := ocilayout.ReplaceArchive(t.Context(), archive, archive+".tmp", names, f.Open); err != nil {
 		t.Fatal(fmt.Errorf("pack: %w", err))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/ocilayout"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -112,7 +113,7 @@ func (s *bundleSource) near(known bool) []string {
 	var names []string
 	for _, entries := range repos {
 		for _, e := range entries {
-			if name := refName(e.desc); !isAttachment(name) {
+			if name := ocilayout.RefName(e.desc); !isAttachment(name) {
 				names = append(names, name)
 			}
 		}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // The names of the directory format of containers/image.
@@ -35,7 +37,7 @@ type dirSource struct {
 
 // openDir reads the manifest at once: it has no name that tells its digest.
 func openDir(ref Reference) (*dirSource, error) {
-	f, err := openRootFiles(ref.path())
+	f, err := ocilayout.OpenDir(ref.path())
 	if isNotExist(err) {
 		return nil, &NotFoundError{Ref: ref.String(), What: "directory"}
 	}
@@ -51,14 +53,14 @@ func openDir(ref Reference) (*dirSource, error) {
 }
 
 func (s *dirSource) load() error {
-	version, err := readAll(s.files, dirVersionFile)
+	version, err := ocilayout.ReadFile(s.files, dirVersionFile)
 	if err == nil && !strings.HasPrefix(string(version), dirVersionPrefix+"1.") {
 		return spec.Refuse(ruleLayout, dirVersionFile, "version %q is not known", version)
 	}
 	if err != nil && !isNotExist(err) { // old writers left it out
 		return err
 	}
-	raw, err := readAll(s.files, dirManifest)
+	raw, err := ocilayout.ReadFile(s.files, dirManifest)
 	if isNotExist(err) {
 		return &NotFoundError{Ref: s.ref.String(), What: dirManifest}
 	}

@@ -9,6 +9,10 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // TestFailedBuild: whatever goes wrong, nothing appears and nothing changes.
@@ -92,7 +96,7 @@ func TestMergeRollsBack(t *testing.T) {
 	for _, b := range append([][]byte{im.config}, im.layers...) {
 		putBytes(t, s, b)
 	}
-	write(t, filepath.Join(mkdir(t, s.dir, "new-index.json"), "in the way"), "") // so the last step fails
+	write(t, filepath.Join(mkdir(t, s.work.Path, "new-index.json"), "in the way"), "") // so the last step fails
 	if _, err := s.Publish(t.Context(), im.desc.MediaType, im.manifest); err == nil {
 		t.Error("did not fail")
 	}
@@ -107,15 +111,15 @@ func TestMergeRollsBack(t *testing.T) {
 func TestSweep(t *testing.T) {
 	c := testClient(t, Options{})
 	dir := t.TempDir()
-	old, young, held := mkdir(t, dir, stagePrefix+"old"), mkdir(t, dir, stagePrefix+"young"), mkdir(t, dir, stagePrefix+"held")
-	link := filepath.Join(dir, stagePrefix+"link")
+	old, young, held := mkdir(t, dir, ocilayout.StagePrefix+"old"), mkdir(t, dir, ocilayout.StagePrefix+"young"), mkdir(t, dir, ocilayout.StagePrefix+"held")
+	link := filepath.Join(dir, ocilayout.StagePrefix+"link")
 	safe := mkdir(t, dir, "safe")
 	write(t, safe+"/x", "x")
 	if err := os.Symlink(safe, link); err != nil {
 		t.Fatal(err)
 	}
 	write(t, old+"/x", "x")
-	past := time.Now().Add(-2 * staleAfter)
+	past := time.Now().Add(-2 * time.Hour)
 	for _, d := range []string{old, held, safe} {
 		if err := os.Chtimes(d, past, past); err != nil {
 			t.Fatal(err)
@@ -126,7 +130,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if ok, err := tryLock(f); !ok {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		t.Fatal(err)
 	}
 	if err := publish(t, c, "oci:"+dir+"/l", makeImage(t, "x")); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 const (
@@ -84,12 +86,12 @@ func (f *forest) layout(d ocispec.Descriptor) string {
 	for id, b := range f.bytes {
 		write(f.t, filepath.Join(mkdir(f.t, dir, "blobs", id.Algorithm().String()), id.Encoded()), string(b))
 	}
-	index, err := newLayoutIndex(layoutEntry(d, Reference{Tag: "v1"}))
+	index, err := ocilayout.NewIndex(ocilayout.Entry(d, "v1"))
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	write(f.t, filepath.Join(dir, "index.json"), string(index))
-	write(f.t, filepath.Join(dir, "oci-layout"), string(layoutFile()))
+	write(f.t, filepath.Join(dir, "oci-layout"), string(ocilayout.LayoutFile()))
 	return "oci:" + dir + ":v1"
 }
 

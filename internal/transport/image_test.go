@@ -11,10 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/spec"
 )
+
+const mtManifest = ocispec.MediaTypeImageManifest
 
 // testImage is a small image, as pack would make one.
 type testImage struct {
@@ -94,7 +97,7 @@ func publish(t testing.TB, c *Client, to string, im testImage) error {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := os.Lstat(s.dir); !isNotExist(err) {
+		if _, err := os.Lstat(s.work.Path); !isNotExist(err) {
 			t.Errorf("stage is still there: %v", err)
 		}
 	}()

@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // local is what all sources on this machine's disks have in common.
 type local struct {
 	ref   Reference
-	files files
+	files ocilayout.Files
 	// name gives the file that holds a blob or manifest.
 	name func(d digest.Digest) string
 }
@@ -67,7 +70,7 @@ func (l *local) openDigest(ctx context.Context, d digest.Digest) (io.ReadCloser,
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
-	r, size, err := l.files.open(l.name(d))
+	r, size, err := l.files.Open(l.name(d))
 	switch {
 	case isNotExist(err):
 		return nil, 0, &NotFoundError{Ref: l.ref.String(), What: "blob " + d.String()}
@@ -93,7 +96,7 @@ func (s *layoutSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) 
 	if err := ctx.Err(); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	idx, _, err := readLayoutIndex(s.files)
+	idx, _, err := ocilayout.ReadIndex(s.files)
 	if isNotExist(err) {
 		return ocispec.Descriptor{}, &NotFoundError{Ref: s.ref.String(), What: "layout (oci-layout and index.json)"}
 	}
@@ -112,12 +115,12 @@ func (s *layoutSource) Resolve(ctx context.Context) (ocispec.Descriptor, error) 
 
 // openLayout opens an oci: or oci-archive: reference for reading.
 func openLayout(ref Reference) (*layoutSource, error) {
-	var f files
+	var f ocilayout.Files
 	var err error
 	if ref.Transport == OCIArchive {
-		f, err = openTarFiles(ref.path())
+		f, err = ocilayout.OpenArchive(ref.path())
 	} else {
-		f, err = openRootFiles(ref.path())
+		f, err = ocilayout.OpenDir(ref.path())
 	}
 	switch {
 	case isNotExist(err):
@@ -125,7 +128,7 @@ func openLayout(ref Reference) (*layoutSource, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open %q: %w", ref, err)
 	}
-	return &layoutSource{local{ref: ref, files: f, name: blobName}}, nil
+	return &layoutSource{local{ref: ref, files: f, name: ocilayout.BlobName}}, nil
 }
 
 // ctxReader ends a local stream when its context does.
@@ -141,3 +144,5 @@ func (r *ctxReader) Read(p []byte) (int, error) {
 	}
 	return r.ReadCloser.Read(p)
 }
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

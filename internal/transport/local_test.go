@@ -14,6 +14,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/ocilayout"
 	"github.com/nbpack/nbpack/internal/testneed"
 )
 
@@ -88,7 +89,7 @@ func TestPublishLocal(t *testing.T) {
 				checkSkopeo(t, to, im)
 			}
 			for name := range tree(t, dir) {
-				if strings.Contains(name, stagePrefix) {
+				if strings.Contains(name, ocilayout.StagePrefix) {
 					t.Errorf("%q was left behind", name)
 				}
 			}

@@ -12,6 +12,8 @@ import (
 
 	"go.podman.io/image/v5/types"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // defaultStall is how long a registry may be silent.
@@ -163,11 +165,11 @@ func (c *Client) Tags(ctx context.Context, ref Reference) ([]string, error) {
 			return nil, err
 		}
 		defer s.Close()
-		idx, _, err := readLayoutIndex(s.files)
+		idx, _, err := ocilayout.ReadIndex(s.files)
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", ref, err)
 		}
-		return layoutNames(idx), nil
+		return ocilayout.Names(idx), nil
 	case Dir:
 		return nil, nil
 	case ContainersStorage:

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // checkArchiveTarget allows an empty file, and an archive that holds nothing
@@ -20,16 +22,16 @@ func checkArchiveTarget(dst Reference, st os.FileInfo) error {
 	if st.Size() == 0 {
 		return nil
 	}
-	f, err := openTarFiles(dst.path())
+	f, err := ocilayout.OpenArchive(dst.path())
 	if err != nil {
 		return targetError(dst, "the file is not an OCI archive (%v)", err)
 	}
 	defer f.Close()
-	idx, _, err := readLayoutIndex(f)
+	idx, _, err := ocilayout.ReadIndex(f)
 	if err != nil {
 		return targetError(dst, "the file is not an OCI archive (%v)", err)
 	}
-	others := slices.DeleteFunc(layoutNames(idx), func(n string) bool { return n == dst.Tag })
+	others := slices.DeleteFunc(ocilayout.Names(idx), func(n string) bool { return n == dst.Tag })
 	if len(others) > 0 {
 		return targetError(dst, "the archive also holds %s, and archives are only replaced as a whole", quoteList(others))
 	}
@@ -51,15 +53,15 @@ func (s *Stage) publishArchive(ctx context.Context, im image) error {
 	} else if !isNotExist(err) {
 		return err
 	}
-	return ReplaceArchive(ctx, dst, filepath.Join(s.dir, "archive"), archiveNames(im), s.openStaged)
+	return ocilayout.ReplaceArchive(ctx, dst, filepath.Join(s.work.Path, "archive"), archiveNames(im), s.openStaged)
 }
 
 // archiveNames puts what a reader needs first first: the names, the manifest, then
 // the blobs in the manifest's order.
 func archiveNames(im image) []string {
-	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, "blobs/", "blobs/sha256/", blobName(im.manifest.Digest)}
+	names := []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, "blobs/", "blobs/sha256/", ocilayout.BlobName(im.manifest.Digest)}
 	for _, d := range im.blobs {
-		names = append(names, blobName(d.Digest))
+		names = append(names, ocilayout.BlobName(d.Digest))
 	}
 	return names
 }

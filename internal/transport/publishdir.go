@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nbpack/nbpack/internal/durable"
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // dirName matches the names that the directory format uses.
@@ -27,7 +28,7 @@ func checkDirTarget(dst Reference, st os.FileInfo) error {
 	if !st.IsDir() {
 		return targetError(dst, "it is not a directory")
 	}
-	names, err := dirNames(dst.path())
+	names, err := ocilayout.VisibleNames(dst.path())
 	if err != nil || len(names) == 0 {
 		return err
 	}
@@ -48,7 +49,7 @@ func (s *Stage) publishDir(ctx context.Context, im image) error {
 	if err := s.complete(im); err != nil {
 		return err
 	}
-	fresh := filepath.Join(s.dir, "dir")
+	fresh := filepath.Join(s.work.Path, "dir")
 	if err := s.buildDir(fresh, im); err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (s *Stage) swapDir(fresh, dst string) error {
 		return fmt.Errorf("exchange the directory with %q: %w", dst, err)
 	}
 	s.c.logf("the file system of %q cannot exchange directories; replacing it in two steps", dst)
-	old := filepath.Join(s.dir, "old")
+	old := filepath.Join(s.work.Path, "old")
 	if err := os.Rename(dst, old); err != nil {
 		return fmt.Errorf("move the old directory aside: %w", err)
 	}

@@ -12,30 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/durable"
-	"github.com/nbpack/nbpack/internal/ociindex"
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
-
-// blobMode is what every tool gives the blobs of a layout; while they are being
-// written they are the user's own.
-const blobMode = 0o644
-
-// layoutEntry is the entry of index.json for an image published as dst.
-func layoutEntry(d ocispec.Descriptor, dst Reference) ocispec.Descriptor {
-	e := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
-	if dst.Tag != "" {
-		e.Annotations = map[string]string{ocispec.AnnotationRefName: dst.Tag}
-	}
-	return e
-}
-
-// newLayoutIndex is the index.json of a layout that holds one image.
-func newLayoutIndex(entry ocispec.Descriptor) ([]byte, error) {
-	doc, err := ociindex.New(nil).Insert(0, entry)
-	if err != nil {
-		return nil, err
-	}
-	return append(doc.Bytes(), '\n'), nil
-}
 
 // complete turns the stage into a whole layout that holds just this image.
 func (s *Stage) complete(im image) error {
@@ -57,25 +35,21 @@ func (s *Stage) complete(im image) error {
 			return err
 		}
 	}
-	index, err := newLayoutIndex(layoutEntry(im.manifest, s.dst))
+	index, err := ocilayout.NewIndex(ocilayout.Entry(im.manifest, s.dst.Tag))
 	if err != nil {
 		return err
 	}
-	for name, b := range map[string][]byte{ocispec.ImageIndexFile: index, ocispec.ImageLayoutFile: layoutFile()} {
+	for name, b := range map[string][]byte{ocispec.ImageIndexFile: index, ocispec.ImageLayoutFile: ocilayout.LayoutFile()} {
 		if err := durable.WriteFile(filepath.Join(s.layout, name), b); err != nil {
 			return err
 		}
 	}
 	for d := range keep {
-		if err := os.Chmod(s.blobPath(d), blobMode); err != nil {
+		if err := os.Chmod(s.blobPath(d), ocilayout.BlobMode); err != nil {
 			return fmt.Errorf("set the mode of a blob: %w", err)
 		}
 	}
 	return s.syncLayout()
-}
-
-func layoutFile() []byte {
-	return []byte(`{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + "\"}\n")
 }
 
 func (s *Stage) syncLayout() error {
@@ -112,17 +86,16 @@ func (s *Stage) publishLayout(ctx context.Context, im image) error {
 
 // mergeLayout adds the staged image to the layout or empty directory dst.
 func (s *Stage) mergeLayout(ctx context.Context, dst string, im image) error {
-	lock, err := lockLayout(ctx, dst)
+	lock, err := ocilayout.Acquire(ctx, dst)
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	blobs := map[digest.Digest]string{}
 	for _, d := range append(im.blobs, im.manifest) {
 		blobs[d.Digest] = s.blobPath(d.Digest)
 	}
-	m := &merge{dst: dst, stage: s.dir}
-	return m.run(ctx, blobs, func(index []byte) ([]byte, error) {
-		return editIndex(index, layoutEntry(im.manifest, s.dst))
+	return ocilayout.Merge(ctx, dst, s.work.Path, blobs, func(index []byte) ([]byte, error) {
+		return ocilayout.SetEntry(index, ocilayout.Entry(im.manifest, s.dst.Tag))
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/ocilayout"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -42,7 +43,7 @@ func (s *layoutSource) referrers(ctx context.Context, d digest.Digest) ([]ocispe
 	if _, err := spec.ParseDigest(d.String()); err != nil {
 		return nil, err
 	}
-	idx, _, err := readLayoutIndex(s.files)
+	idx, _, err := ocilayout.ReadIndex(s.files)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (s *layoutSource) referrers(ctx context.Context, d digest.Digest) ([]ocispe
 			continue
 		}
 		var some []ocispec.Descriptor
-		if slices.Contains(names, refName(entry)) && spec.IsIndex(entry.MediaType) {
+		if slices.Contains(names, ocilayout.RefName(entry)) && spec.IsIndex(entry.MediaType) {
 			some, err = s.listed(ctx, entry)
 		} else {
 			some, err = s.refersTo(ctx, entry, d)
@@ -123,14 +124,14 @@ func (s *layoutSource) Attached(ctx context.Context, d digest.Digest, suffix str
 	if err := ctx.Err(); err != nil {
 		return ocispec.Descriptor{}, false, err
 	}
-	idx, _, err := readLayoutIndex(s.files)
+	idx, _, err := ocilayout.ReadIndex(s.files)
 	if err != nil {
 		return ocispec.Descriptor{}, false, fmt.Errorf("read %q: %w", s.ref, err)
 	}
 	for _, name := range attachedNames(repositoryOf(s.ref), AttachmentTag(d, suffix)) {
 		var found []ocispec.Descriptor
 		for _, entry := range idx.Manifests {
-			if refName(entry) == name {
+			if ocilayout.RefName(entry) == name {
 				found = append(found, entry)
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/internal/ocilayout"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -203,7 +204,7 @@ func TestCopyDamaged(t *testing.T) {
 			f := newForest(t)
 			d := f.mixed(false)
 			from := f.layout(d)
-			tt.damage(filepath.Join(strings.TrimSuffix(strings.TrimPrefix(from, "oci:"), ":v1"), blobName(digest.FromString("gzip, they say"))))
+			tt.damage(filepath.Join(strings.TrimSuffix(strings.TrimPrefix(from, "oci:"), ":v1"), ocilayout.BlobName(digest.FromString("gzip, they say"))))
 			err := openRepository(t, c, to).Copy(t.Context(), openSource(t, c, from), d)
 			switch {
 			case tt.name == "missing":

@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // layoutStore is an OCI layout.
@@ -23,9 +25,9 @@ type layoutStore struct {
 	putting sync.Mutex    // one Put at a time
 
 	mu     sync.Mutex
-	held   *layoutLock // while Lock is in force
-	stage  *stageDir   // from the first write on
-	files  int         // how many were made in it
+	held   *ocilayout.Lock     // while Lock is in force
+	stage  *ocilayout.StageDir // from the first write on
+	files  int                 // how many were made in it
 	staged map[digest.Digest]string
 	relied map[digest.Digest]int64 // blobs of the layout that were not staged again
 }
@@ -50,7 +52,7 @@ func (l *layoutStore) tags(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := openRootFiles(l.ref.path())
+	f, err := ocilayout.OpenDir(l.ref.path())
 	if isNotExist(err) {
 		return nil, nil
 	}
@@ -58,14 +60,14 @@ func (l *layoutStore) tags(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	idx, _, err := readLayoutIndex(f)
+	idx, _, err := ocilayout.ReadIndex(f)
 	if isNotExist(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return layoutNames(idx), nil
+	return ocilayout.Names(idx), nil
 }
 
 func (l *layoutStore) get(ctx context.Context, tag string, d digest.Digest) (ocispec.Descriptor, []byte, error) {
@@ -135,12 +137,11 @@ func (l *layoutStore) put(ctx context.Context, tag string, d ocispec.Descriptor,
 	if err := l.stillThere(); err != nil {
 		return err
 	}
-	m := &merge{dst: l.ref.path(), stage: l.stage.dir}
-	err = m.run(ctx, maps.Clone(l.staged), func(index []byte) ([]byte, error) {
+	err = ocilayout.Merge(ctx, l.ref.path(), l.stage.Path, maps.Clone(l.staged), func(index []byte) ([]byte, error) {
 		if tag == "" {
 			return index, nil
 		}
-		return replaceName(index, layoutEntry(d, l.at(tag, "")), o.IfMatch)
+		return replaceName(index, ocilayout.Entry(d, tag), o.IfMatch)
 	})
 	if err == nil {
 		l.forget()
@@ -150,25 +151,25 @@ func (l *layoutStore) put(ctx context.Context, tag string, d ocispec.Descriptor,
 
 // replaceName edits an index.json if the name has the digest was, or was is empty.
 func replaceName(index []byte, entry ocispec.Descriptor, was digest.Digest) ([]byte, error) {
-	idx, err := parseLayoutIndex(index)
+	idx, err := ocilayout.ParseIndex(index)
 	if err != nil {
 		return nil, err
 	}
-	at, err := findName(idx, refName(entry))
+	at, err := ocilayout.FindEntry(idx, ocilayout.RefName(entry))
 	if err != nil {
 		return nil, err
 	}
 	if was != "" && (at < 0 || idx.Manifests[at].Digest != was) {
 		return nil, ErrChanged
 	}
-	return editIndex(index, entry)
+	return ocilayout.SetEntry(index, entry)
 }
 
 // stillThere looks again for the blobs that were found and not staged: there
 // are tools that remove what no index names yet.
 func (l *layoutStore) stillThere() error {
 	for d, size := range l.relied {
-		st, err := os.Lstat(filepath.Join(l.ref.path(), filepath.FromSlash(blobName(d))))
+		st, err := os.Lstat(filepath.Join(l.ref.path(), filepath.FromSlash(ocilayout.BlobName(d))))
 		if err != nil || !st.Mode().IsRegular() || st.Size() != size {
 			return fmt.Errorf("blob %s was removed from the layout while it was needed", d)
 		}
@@ -183,7 +184,7 @@ func (l *layoutStore) lock(ctx context.Context) (func(), error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	lock, err := lockLayout(ctx, l.ref.path())
+	lock, err := ocilayout.Acquire(ctx, l.ref.path())
 	if err != nil {
 		<-l.turn
 		return nil, err
@@ -194,12 +195,12 @@ func (l *layoutStore) lock(ctx context.Context) (func(), error) {
 		lock := l.held
 		l.held = nil
 		l.mu.Unlock()
-		lock.release()
+		lock.Release()
 		<-l.turn
 	}), nil
 }
 
-func (l *layoutStore) setHeld(lock *layoutLock) {
+func (l *layoutStore) setHeld(lock *ocilayout.Lock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held = lock
@@ -214,16 +215,16 @@ func (l *layoutStore) locked(ctx context.Context) (release func(), err error) {
 	if held == nil {
 		return l.lock(ctx)
 	}
-	if held.valid() {
+	if held.Valid() {
 		return func() {}, nil
 	}
 	// Somebody who does not ask for locks put another layout in the place of
 	// the one that is locked.
-	lock, err := lockLayout(ctx, l.ref.path())
+	lock, err := ocilayout.Acquire(ctx, l.ref.path())
 	if err != nil {
 		return nil, err
 	}
-	held.release()
+	held.Release()
 	l.setHeld(lock)
 	return nil, ErrChanged
 }
@@ -234,7 +235,7 @@ func (l *layoutStore) close() error {
 	if l.stage == nil {
 		return nil
 	}
-	err := l.stage.remove()
+	err := l.stage.Remove()
 	l.stage = nil
 	if err != nil {
 		return fmt.Errorf("remove the stage of %q: %w", l.ref, err)

@@ -11,9 +11,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nbpack/nbpack/internal/ociindex"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ociindex"
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // TestLayoutChangesInPut: a copy alone shows nowhere, neither in a layout nor
@@ -169,12 +171,12 @@ func TestLayoutHalfMade(t *testing.T) {
 	_, body := indexOf(t, "x")
 	for name, make := range map[string]func(dir string){
 		"an empty directory": func(string) {},
-		"no blobs":           func(dir string) { write(t, filepath.Join(dir, "oci-layout"), string(layoutFile())) },
+		"no blobs":           func(dir string) { write(t, filepath.Join(dir, "oci-layout"), string(ocilayout.LayoutFile())) },
 		"blobs but no index": func(dir string) {
-			write(t, filepath.Join(dir, "oci-layout"), string(layoutFile()))
+			write(t, filepath.Join(dir, "oci-layout"), string(ocilayout.LayoutFile()))
 			write(t, filepath.Join(mkdir(t, dir, "blobs", "sha256"), hex64), "x")
 		},
-		"stages of the dead": func(dir string) { mkdir(t, dir, stagePrefix+"1") },
+		"stages of the dead": func(dir string) { mkdir(t, dir, ocilayout.StagePrefix+"1") },
 	} {
 		dir := t.TempDir()
 		make(dir)
@@ -207,12 +209,12 @@ func TestLayoutNotOne(t *testing.T) {
 			write(t, filepath.Join(dir, "index.json"), `{"schemaVersion":2,"manifests":[]}`)
 		},
 		"a bad index": func(dir string) {
-			write(t, filepath.Join(dir, "oci-layout"), string(layoutFile()))
+			write(t, filepath.Join(dir, "oci-layout"), string(ocilayout.LayoutFile()))
 			write(t, filepath.Join(dir, "index.json"), `{}`)
 		},
 		"names not unique": func(dir string) {
-			e, _ := json.Marshal(layoutEntry(describe(ocispec.MediaTypeImageIndex, body), Reference{Tag: "v1"}))
-			write(t, filepath.Join(dir, "oci-layout"), string(layoutFile()))
+			e, _ := json.Marshal(ocilayout.Entry(describe(ocispec.MediaTypeImageIndex, body), "v1"))
+			write(t, filepath.Join(dir, "oci-layout"), string(ocilayout.LayoutFile()))
 			write(t, filepath.Join(dir, "index.json"), `{"schemaVersion":2,"manifests":[`+string(e)+`,`+string(e)+`]}`)
 		},
 	} {
@@ -256,7 +258,7 @@ func TestLayoutHeals(t *testing.T) {
 	if err := copyTo(t, c, from, openRepository(t, c, to)); err != nil {
 		t.Fatal(err)
 	}
-	blob := filepath.Join(dir, blobName(digest.FromString("kernel")))
+	blob := filepath.Join(dir, ocilayout.BlobName(digest.FromString("kernel")))
 	write(t, blob, "kernal")
 	write(t, filepath.Join(dir, "index.json"), `{"schemaVersion":2,"manifests":[]}`)
 	if err := copyTo(t, c, from, openRepository(t, c, to)); err != nil {
@@ -313,7 +315,7 @@ func TestLayoutReplaced(t *testing.T) {
 func TestLayoutForeignBytes(t *testing.T) {
 	dir := t.TempDir()
 	foreign := `{ "schemaVersion": 2 , "y": 1.0 , "manifests": [ {"mediaType":"a/b","digest":"sha256:` + hex64 + `","size":3,"z":[]} ] }` + "\n\n"
-	write(t, filepath.Join(dir, "oci-layout"), string(layoutFile()))
+	write(t, filepath.Join(dir, "oci-layout"), string(ocilayout.LayoutFile()))
 	write(t, filepath.Join(dir, "index.json"), foreign)
 	if err := os.Chmod(filepath.Join(dir, "index.json"), 0o640); err != nil {
 		t.Fatal(err)
@@ -328,7 +330,7 @@ func TestLayoutForeignBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := strings.Replace(foreign, `"z":[]} ]`, `"z":[]}, `+mustJSON(t, layoutEntry(d, Reference{Tag: "v1"}))+` ]`, 1)
+	want := strings.Replace(foreign, `"z":[]} ]`, `"z":[]}, `+mustJSON(t, ocilayout.Entry(d, "v1"))+` ]`, 1)
 	if string(got) != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
@@ -344,7 +346,7 @@ func TestLayoutForeignBytes(t *testing.T) {
 	if err != nil || !os.SameFile(st, again) {
 		t.Errorf("index.json was written again: %v", err)
 	}
-	if st, err := os.Stat(filepath.Join(dir, blobName(d.Digest))); err != nil || st.Mode().Perm() != blobMode {
+	if st, err := os.Stat(filepath.Join(dir, ocilayout.BlobName(d.Digest))); err != nil || st.Mode().Perm() != ocilayout.BlobMode {
 		t.Errorf("blob: %v, %v", st.Mode(), err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/durable"
+	"github.com/nbpack/nbpack/internal/ocilayout"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -100,9 +101,6 @@ func (l *layoutStore) write(d ocispec.Descriptor, f func(io.Writer) error) error
 	if err := durable.Write(name, f); err != nil {
 		return err
 	}
-	if err := os.Chmod(name, blobMode); err != nil {
-		return fmt.Errorf("set the mode of a blob: %w", err)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.staged[d.Digest] = name
@@ -118,19 +116,19 @@ func (l *layoutStore) newFile() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if l.stage, err = l.c.newStageDir(parent); err != nil {
+		if l.stage, err = ocilayout.NewStageDir(parent, l.c.logf); err != nil {
 			return "", err
 		}
 	}
 	l.files++
-	return filepath.Join(l.stage.dir, fmt.Sprintf("blob-%d", l.files)), nil
+	return filepath.Join(l.stage.Path, fmt.Sprintf("blob-%d", l.files)), nil
 }
 
 // stageParent is a directory on the file system of the layout.
 func (l *layoutStore) stageParent() (string, error) {
 	dir := l.ref.path()
 	st, err := os.Stat(dir)
-	if isNotExist(err) || l.held != nil && l.held.undo != nil {
+	if isNotExist(err) || l.held != nil && l.held.Made() {
 		// A directory that was only made to be locked must be able to go.
 		return nearestDir(filepath.Dir(dir))
 	}

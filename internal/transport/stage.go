@@ -9,17 +9,20 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // Stage is an image under construction: an OCI layout in a hidden directory on
 // the file system of the destination. PutBlob may be called from several
 // goroutines; Publish and Close may not overlap with it.
 type Stage struct {
-	*stageDir
+	c      *Client
 	dst    Reference
+	work   *ocilayout.StageDir
 	layout string // the layout in the hidden directory
 
 	mu     sync.Mutex
@@ -40,11 +43,11 @@ func (c *Client) NewStage(ctx context.Context, dst Reference) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := c.newStageDir(parent)
+	work, err := ocilayout.NewStageDir(parent, c.logf)
 	if err != nil {
 		return nil, fmt.Errorf("create a stage for %q: %w", dst, err)
 	}
-	s := &Stage{stageDir: dir, dst: dst, layout: filepath.Join(dir.dir, "layout"), blobs: map[digest.Digest]int64{}}
+	s := &Stage{c: c, dst: dst, work: work, layout: filepath.Join(work.Path, "layout"), blobs: map[digest.Digest]int64{}}
 	if err := os.MkdirAll(filepath.Join(s.layout, ocispec.ImageBlobsDir, digest.SHA256.String()), 0o755); err != nil {
 		return nil, errors.Join(fmt.Errorf("create a stage for %q: %w", dst, err), s.Close())
 	}
@@ -100,7 +103,7 @@ func (s *Stage) tempName() (string, error) {
 		return "", errors.New("the stage is closed")
 	}
 	s.files++
-	return filepath.Join(s.dir, fmt.Sprintf("blob-%d", s.files)), nil
+	return filepath.Join(s.work.Path, fmt.Sprintf("blob-%d", s.files)), nil
 }
 
 // Blob opens a blob that was put before, as a verifying stream.
@@ -124,7 +127,7 @@ func (s *Stage) size(d digest.Digest) (int64, bool) {
 }
 
 func (s *Stage) blobPath(d digest.Digest) string {
-	return filepath.Join(s.layout, filepath.FromSlash(blobName(d)))
+	return filepath.Join(s.layout, filepath.FromSlash(ocilayout.BlobName(d)))
 }
 
 // finish lets no more blobs come.
@@ -138,7 +141,7 @@ func (s *Stage) finish() {
 func (s *Stage) Close() error {
 	s.finish()
 	s.ahead.abandon()
-	if err := s.remove(); err != nil {
+	if err := s.work.Remove(); err != nil {
 		return fmt.Errorf("remove the stage of %q: %w", s.dst, err)
 	}
 	return nil

@@ -1,13 +1,14 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // stageParent checks the destination and says in which directory its stage
@@ -43,7 +44,7 @@ func (c *Client) stageParent(dst Reference) (string, error) {
 		raw, err := checkLayoutTarget(dst, st)
 		if err == nil && raw != nil {
 			// The same edit as at the end, so that it fails now and not after hours.
-			_, err = editIndex(raw, layoutEntry(ocispec.Descriptor{}, dst))
+			_, err = ocilayout.SetEntry(raw, ocilayout.Entry(ocispec.Descriptor{}, dst.Tag))
 		}
 		return dst.path(), err
 	}
@@ -65,50 +66,14 @@ func checkLayoutTarget(dst Reference, st os.FileInfo) ([]byte, error) {
 	if !st.IsDir() {
 		return nil, targetError(dst, "it is not a directory")
 	}
-	f, err := openRootFiles(dst.path())
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := dirNames(dst.path())
-	if err != nil || canBecomeLayout(names) {
-		return nil, err
-	}
-	if _, err := f.root.Lstat(ocispec.ImageLayoutFile); isNotExist(err) {
-		return nil, targetError(dst, "the directory holds files but is not an OCI layout")
-	}
-	_, raw, err := readLayoutIndex(f)
-	if err != nil {
+	raw, err := ocilayout.ReadTarget(dst.path())
+	switch {
+	case errors.Is(err, ocilayout.ErrForeign):
+		return nil, targetError(dst, "%v", err)
+	case err != nil:
 		return nil, fmt.Errorf("read %q: %w", dst, err)
 	}
 	return raw, nil
-}
-
-// canBecomeLayout allows an empty directory, and a new layout whose writer was
-// killed before it had written index.json: nothing refers to what it holds.
-func canBecomeLayout(names []string) bool {
-	for _, n := range names {
-		if n != ocispec.ImageBlobsDir && n != ocispec.ImageLayoutFile {
-			return false
-		}
-	}
-	return len(names) == 0 || slices.Contains(names, ocispec.ImageLayoutFile)
-}
-
-// dirNames lists a directory without the stages in it, and without what a writer
-// of a bundle keeps there until it is done.
-func dirNames(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("list %q: %w", dir, err)
-	}
-	var names []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), stagePrefix) && e.Name() != BundleWork {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
 }
 
 // nearestDir gives the first directory at or above dir that exists.

@@ -12,11 +12,12 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/storage"
 	"go.podman.io/storage/pkg/archive"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // document reads a manifest or config of an image.
@@ -86,7 +87,7 @@ func (s *imageStore) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadClo
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(s.dir, "layer-*")
+	f, err := os.CreateTemp(s.work.Path, "layer-*")
 	if err != nil {
 		return nil, fmt.Errorf("copy a layer: %w", err)
 	}

@@ -14,6 +14,8 @@ import (
 
 	"go.podman.io/storage"
 	storagetypes "go.podman.io/storage/types"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 )
 
 // storagePool holds the stores that a client has opened, each once: the
@@ -31,9 +33,8 @@ type storagePool struct {
 // privileges are needed beyond those to read the files.
 type imageStore struct {
 	storage.Store
-	dir   string        // our own empty store, and copies of layers
-	lock  *os.File      // held: tells dir from a leftover
-	ready chan struct{} // closed once Store or err is set
+	work  *ocilayout.StageDir // our own empty store, and copies of layers
+	ready chan struct{}       // closed once Store or err is set
 	err   error
 }
 
@@ -75,7 +76,7 @@ func (p *storagePool) forget(name string, s *imageStore) {
 	defer p.mu.Unlock()
 	if p.stores[name] == s {
 		delete(p.stores, name)
-		_ = s.remove() // the error that is on its way matters more
+		_ = s.work.Remove() // the error that is on its way matters more
 	}
 }
 
@@ -85,15 +86,10 @@ func (p *storagePool) close() error {
 	defer p.mu.Unlock()
 	var errs []error
 	for _, s := range p.stores {
-		errs = append(errs, s.remove())
+		errs = append(errs, s.work.Remove())
 	}
 	p.stores = nil
 	return errors.Join(errs...)
-}
-
-// remove takes away what opening the store made.
-func (s *imageStore) remove() error {
-	return errors.Join(os.RemoveAll(s.dir), s.lock.Close())
 }
 
 // startStore makes the directory of a store and opens it, without waiting: the
@@ -103,23 +99,14 @@ func (c *Client) startStore(ref Reference, where storageSpec) (*imageStore, erro
 	if err != nil {
 		return nil, err
 	}
-	parent := c.tempDir()
-	c.sweepStages(parent)
-	dir, err := os.MkdirTemp(parent, stagePrefix+"*")
+	work, err := ocilayout.NewStageDir(c.tempDir(), c.logf)
 	if err != nil {
 		return nil, fmt.Errorf("create a directory for copies of layers: %w", err)
 	}
-	lock, err := os.Open(dir)
-	if err == nil {
-		_, err = tryLock(lock)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %q: %w", dir, err), os.RemoveAll(dir))
-	}
-	s := &imageStore{dir: dir, lock: lock, ready: make(chan struct{})}
+	s := &imageStore{work: work, ready: make(chan struct{})}
 	go func() {
 		defer close(s.ready)
-		opened, err := storage.GetStore(place.private(dir))
+		opened, err := storage.GetStore(place.private(work.Path))
 		if err != nil {
 			s.err = storageError(ref, err)
 			return

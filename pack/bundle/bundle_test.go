@@ -13,9 +13,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport"
 )
 
 // stocked has an index under two tags, what is attached to it and its entries and to
@@ -259,7 +261,7 @@ func TestRestOfABlob(t *testing.T) {
 		if _, err := Create(t.Context(), c, dst, refs(t, s, []string{"one:v"}), Options{}); err == nil {
 			t.Fatal("half a blob was enough")
 		}
-		part := filepath.Join(dst.Name, transport.BundleWork, partPrefix+"sha256-"+layer.Encoded())
+		part := filepath.Join(dst.Name, ocilayout.BundleWork, partPrefix+"sha256-"+layer.Encoded())
 		st, err := os.Stat(part)
 		if err != nil || st.Size() != 100000 {
 			t.Fatalf("kept %v, %v", st, err)

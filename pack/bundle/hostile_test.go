@@ -11,10 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nbpack/nbpack/internal/transport"
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // TestVerifyFinds changes a good bundle in one way, and tells what is found.
@@ -49,15 +51,15 @@ func TestVerifyFinds(t *testing.T) {
 			remove(t, dir, layer("kernel a"))
 			link(t, "../../there", filepath.Join(dir, layer("kernel a")))
 		}, []string{"damaged " + digest.FromString("kernel a").String(), "extra there"}},
-		"a manifest is missing": {func(dir string) { remove(t, dir, blobName(image)) }, []string{"missing " + image.String()}},
-		"a manifest is damaged": {func(dir string) { rewrite(t, filepath.Join(dir, blobName(image)), "{}") }, []string{"damaged " + image.String()}},
+		"a manifest is missing": {func(dir string) { remove(t, dir, ocilayout.BlobName(image)) }, []string{"missing " + image.String()}},
+		"a manifest is damaged": {func(dir string) { rewrite(t, filepath.Join(dir, ocilayout.BlobName(image)), "{}") }, []string{"damaged " + image.String()}},
 		"more blobs":            {func(dir string) { rewrite(t, filepath.Join(dir, layer("more")), "more") }, []string{"extra " + layer("more")}},
 		"more files":            {func(dir string) { rewrite(t, filepath.Join(dir, "blobs/readme"), "") }, []string{"extra blobs/readme"}},
 		"work of another run": {func(dir string) {
-			if err := os.MkdirAll(filepath.Join(dir, transport.BundleWork), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Join(dir, ocilayout.BundleWork), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			rewrite(t, filepath.Join(dir, transport.BundleWork, "x"), "")
+			rewrite(t, filepath.Join(dir, ocilayout.BundleWork, "x"), "")
 		}, nil},
 		"a name without a host": {index(s.host()+"/two/x:v", "two/x:v"), []string{`malformed entry "two/x:v"`, "extra"}},
 		"a name with a way out": {index(s.host()+"/two/x:v", "../../x:v"), []string{`malformed entry "../../x:v"`, "extra"}},
@@ -189,7 +191,7 @@ func TestSourcesRefused(t *testing.T) {
 			}
 			after := files(t, dst.Name)
 			for name := range after {
-				if strings.HasPrefix(name, transport.BundleWork) {
+				if strings.HasPrefix(name, ocilayout.BundleWork) {
 					delete(after, name)
 				}
 			}

@@ -7,12 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
 
-// layoutFile is the content of oci-layout.
-const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + "\"}\n"
+	"github.com/nbpack/nbpack/spec"
+)
 
 // indexFile makes index.json: the entries by name, what has none first.
 func indexFile(entries []ocispec.Descriptor) ([]byte, error) {

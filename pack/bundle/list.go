@@ -4,9 +4,11 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
-	"github.com/opencontainers/go-digest"
 )
 
 // Listing is what a bundle says that it holds. Nothing of it is verified.
@@ -49,7 +51,7 @@ func List(b *transport.Bundle, name string) (*Listing, error) {
 		return nil, err
 	}
 	for _, f := range files {
-		if _, ok := blobOf(f.Name); ok && f.Size >= 0 {
+		if _, ok := ocilayout.ParseBlobName(f.Name); ok && f.Size >= 0 {
 			l.Files++
 			l.Bytes += f.Size
 		}

@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport"
 )
 
 // publish makes dst what was decided.
@@ -84,7 +86,7 @@ func someOf(list []string) string {
 // publishLayout moves the new blobs into the layout, replaces index.json in one
 // step, and removes what nothing needs any more.
 func (b *builder) publishLayout(ctx context.Context, fresh map[digest.Digest]string) error {
-	if err := transport.MergeBundle(ctx, b.dst.Name, b.work.dir, fresh, b.index); err != nil {
+	if err := ocilayout.Merge(ctx, b.dst.Name, b.work.dir, fresh, func([]byte) ([]byte, error) { return b.index, nil }); err != nil {
 		return err
 	}
 	now, err := transport.OpenBundle(b.dst)
@@ -99,7 +101,7 @@ func (b *builder) publishLayout(ctx context.Context, fresh map[digest.Digest]str
 	needed := b.needed()
 	dirs := map[string]bool{}
 	for _, f := range files {
-		d, ok := blobOf(f.Name)
+		d, ok := ocilayout.ParseBlobName(f.Name)
 		if _, keep := needed[d]; !ok || keep {
 			continue
 		}
@@ -127,11 +129,11 @@ func (b *builder) publishArchive(ctx context.Context, fresh map[digest.Digest]st
 	open := func(name string) (io.ReadCloser, int64, error) {
 		switch name {
 		case ocispec.ImageLayoutFile:
-			return literal(layoutFile)
+			return literal(string(ocilayout.LayoutFile()))
 		case ocispec.ImageIndexFile:
 			return literal(string(b.index))
 		}
-		d, _ := blobOf(name)
+		d, _ := ocilayout.ParseBlobName(name)
 		desc := ocispec.Descriptor{Digest: d, Size: needed[d]}
 		from := content(b.work.src)
 		if _, ok := fresh[d]; !ok {
@@ -144,7 +146,7 @@ func (b *builder) publishArchive(ctx context.Context, fresh map[digest.Digest]st
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove a leftover: %w", err)
 	}
-	return transport.ReplaceArchive(ctx, b.dst.Name, tmp, names, open)
+	return ocilayout.ReplaceArchive(ctx, b.dst.Name, tmp, names, open)
 }
 
 // unchanged tells whether the archive holds just these files and this index.json.
@@ -176,7 +178,7 @@ func archiveNames(blobs map[digest.Digest]int64) []string {
 		if under := ocispec.ImageBlobsDir + "/" + d.Algorithm().String() + "/"; under != dir {
 			names, dir = append(names, under), under
 		}
-		names = append(names, blobName(d))
+		names = append(names, ocilayout.BlobName(d))
 	}
 	return names
 }

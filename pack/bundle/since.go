@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/nbpack/nbpack/internal/transport"
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // Since is what another side has, by digest.
@@ -93,27 +95,11 @@ func Blobs(b *transport.Bundle) ([]digest.Digest, error) {
 	}
 	var list []digest.Digest
 	for _, f := range files {
-		if d, ok := blobOf(f.Name); ok && f.Size >= 0 {
+		if d, ok := ocilayout.ParseBlobName(f.Name); ok && f.Size >= 0 {
 			list = append(list, d)
 		}
 	}
 	return list, nil
-}
-
-// blobOf tells which blob lies in a file of a layout.
-func blobOf(name string) (digest.Digest, bool) {
-	rest, ok := strings.CutPrefix(name, ocispec.ImageBlobsDir+"/")
-	algorithm, hex, parted := strings.Cut(rest, "/")
-	if !ok || !parted {
-		return "", false
-	}
-	d, err := spec.ParseDigest(algorithm + ":" + hex)
-	return d, err == nil
-}
-
-// blobName is where a layout has a blob.
-func blobName(d digest.Digest) string {
-	return ocispec.ImageBlobsDir + "/" + d.Algorithm().String() + "/" + d.Encoded()
 }
 
 // sinceIndex takes all that the entries of an index.json lead to.
@@ -181,8 +167,8 @@ func sinceEntry(ctx context.Context, c *transport.Client, e ocispec.Descriptor, 
 // an archive.
 func workOf(dst transport.Reference) string {
 	if dst.Transport == transport.OCI {
-		return filepath.Join(dst.Name, transport.BundleWork)
+		return filepath.Join(dst.Name, ocilayout.BundleWork)
 	}
 	dir, file := filepath.Split(filepath.Clean(dst.Name))
-	return filepath.Join(dir, "."+file+transport.BundleWork)
+	return filepath.Join(dir, "."+file+ocilayout.BundleWork)
 }

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nbpack/nbpack/internal/transport"
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // The kinds of a Finding.
@@ -211,7 +213,7 @@ func (v *verifier) extra() error {
 		return err
 	}
 	for _, f := range files {
-		d, ok := blobOf(f.Name)
+		d, ok := ocilayout.ParseBlobName(f.Name)
 		_, blob := v.reach.blob[d]
 		_, manifest := v.reach.manifest[d]
 		if ok && (blob || manifest || len(v.bad) > 0) || f.Name == ocispec.ImageLayoutFile || f.Name == ocispec.ImageIndexFile {

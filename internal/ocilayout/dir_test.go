@@ -1,4 +1,4 @@
-package transport
+package ocilayout
 
 import (
 	"io"
@@ -17,7 +17,7 @@ func TestOpenWhileReplaced(t *testing.T) {
 		}
 	}
 	put("index.json")
-	f, err := openRootFiles(dir)
+	f, err := OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestOpenWhileReplaced(t *testing.T) {
 		<-stopped
 	}()
 	for range 2000 {
-		r, size, err := f.open("index.json")
+		r, size, err := f.Open("index.json")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package transport
+package ocilayout
 
 import (
 	"archive/tar"
@@ -11,37 +11,18 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/nbpack/nbpack/internal/durable"
 )
 
-// BundleWork is the directory at the top of a layout in which a bundle grows, out
-// of sight. It stays when the writer is killed, so that the next one goes on.
-const BundleWork = ".nbpack-bundle"
-
-// MergeBundle moves blobs, files by digest, into the layout dir, and gives it
-// another index.json as the last step. An empty directory becomes a layout. work is
-// a directory on the same file system. The caller has the lock of the layout, and
-// has written the blobs to the disk. If it fails, everything is as it was.
-func MergeBundle(ctx context.Context, dir, work string, blobs map[digest.Digest]string, index []byte) error {
-	for _, name := range blobs {
-		if err := os.Chmod(name, blobMode); err != nil {
-			return fmt.Errorf("set the mode of a blob: %w", err)
-		}
-	}
-	m := &merge{dst: dir, stage: work}
-	return m.run(ctx, blobs, func([]byte) ([]byte, error) { return index, nil })
-}
-
-// ArchiveOpener gives the content and the size of a file that goes into an archive.
-type ArchiveOpener func(name string) (io.ReadCloser, int64, error)
+// Opener gives the content and the size of a file that goes into an archive, as
+// Open of [Files] does.
+type Opener func(name string) (io.ReadCloser, int64, error)
 
 // ReplaceArchive writes a tar archive, whose bytes depend on nothing but the names,
 // their order and the contents, and puts it in the place of dst. A name that ends in
 // a slash is a directory. tmp is a file on the same file system that does not exist;
 // it is gone in the end.
-func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open ArchiveOpener) error {
+func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open Opener) error {
 	if real, err := filepath.EvalSymlinks(dst); err == nil {
 		dst = real
 	} else if !isNotExist(err) {
@@ -63,7 +44,7 @@ func removeIfThere(name string) error {
 	return nil
 }
 
-func writeArchive(ctx context.Context, name string, names []string, open ArchiveOpener) error {
+func writeArchive(ctx context.Context, name string, names []string, open Opener) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
@@ -87,7 +68,21 @@ func writeArchive(ctx context.Context, name string, names []string, open Archive
 	return errors.Join(err, f.Close())
 }
 
-func tarFile(w *tar.Writer, name string, open ArchiveOpener) error {
+// ctxWriter fails once its context has ended.
+type ctxWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+// Write implements io.Writer.
+func (w *ctxWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
+}
+
+func tarFile(w *tar.Writer, name string, open Opener) error {
 	// No Format: ustar, and PAX only for a blob of 8 GiB and more.
 	h := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}
 	if strings.HasSuffix(name, "/") {

@@ -1,4 +1,4 @@
-package transport
+package ocilayout
 
 import (
 	"archive/tar"
@@ -17,27 +17,28 @@ import (
 // per blob, and images have at most spec.MaxLayers of them.
 const maxArchiveEntries = 100000
 
-// tarFiles are the files of an uncompressed tar archive, read where they lie:
+// Archive are the [Files] of an uncompressed tar archive, read where they lie:
 // the archive is indexed once and never unpacked.
-type tarFiles struct {
+type Archive struct {
 	file  *os.File
 	where map[string]*io.SectionReader
 }
 
-func openTarFiles(name string) (*tarFiles, error) {
+// OpenArchive indexes an archive. What a layout cannot hold is refused.
+func OpenArchive(name string) (*Archive, error) {
 	// The user named this file, so a link to it is fine; a fifo is not.
 	st, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, spec.Refuse(ruleLayout, name, "not a regular file (%s)", st.Mode().Type())
+		return nil, spec.Refuse(spec.RuleLayoutForm, name, "not a regular file (%s)", st.Mode().Type())
 	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	t := &tarFiles{file: file, where: map[string]*io.SectionReader{}}
+	t := &Archive{file: file, where: map[string]*io.SectionReader{}}
 	if err := t.scan(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -46,7 +47,7 @@ func openTarFiles(name string) (*tarFiles, error) {
 
 // scan notes where each file lies. archive/tar seeks over the contents, so
 // this reads headers only.
-func (t *tarFiles) scan() error {
+func (t *Archive) scan() error {
 	r := tar.NewReader(t.file)
 	for n := 0; ; n++ {
 		h, err := r.Next()
@@ -54,10 +55,10 @@ func (t *tarFiles) scan() error {
 			return nil
 		}
 		if err != nil {
-			return spec.Refuse(ruleLayout, t.file.Name(), "not a readable tar archive: %v", err)
+			return spec.Refuse(spec.RuleLayoutForm, t.file.Name(), "not a readable tar archive: %v", err)
 		}
 		if n >= maxArchiveEntries {
-			return spec.Refuse(ruleLayout, t.file.Name(), "archive has more than %d entries", maxArchiveEntries)
+			return spec.Refuse(spec.RuleLayoutForm, t.file.Name(), "archive has more than %d entries", maxArchiveEntries)
 		}
 		if err := t.add(h); err != nil {
 			return err
@@ -65,14 +66,14 @@ func (t *tarFiles) scan() error {
 	}
 }
 
-func (t *tarFiles) add(h *tar.Header) error {
+func (t *Archive) add(h *tar.Header) error {
 	name := path.Clean(strings.TrimPrefix(h.Name, "./"))
 	if !fs.ValidPath(name) {
-		return spec.Refuse(ruleLayout, h.Name, "name leaves the archive")
+		return spec.Refuse(spec.RuleLayoutForm, h.Name, "name leaves the archive")
 	}
 	for k := range h.PAXRecords {
 		if strings.HasPrefix(k, "GNU.sparse.") {
-			return spec.Refuse(ruleLayout, h.Name, "sparse files are not read")
+			return spec.Refuse(spec.RuleLayoutForm, h.Name, "sparse files are not read")
 		}
 	}
 	switch h.Typeflag {
@@ -80,10 +81,10 @@ func (t *tarFiles) add(h *tar.Header) error {
 		return nil
 	case tar.TypeReg:
 	default:
-		return spec.Refuse(ruleLayout, h.Name, "archive holds something that is not a file or directory (type %q)", string(h.Typeflag))
+		return spec.Refuse(spec.RuleLayoutForm, h.Name, "archive holds something that is not a file or directory (type %q)", string(h.Typeflag))
 	}
 	if _, twice := t.where[name]; twice {
-		return spec.Refuse(ruleLayout, h.Name, "name occurs twice in the archive")
+		return spec.Refuse(spec.RuleLayoutForm, h.Name, "name occurs twice in the archive")
 	}
 	// archive/tar reads a file block by block, so this is where content starts.
 	at, err := t.file.Seek(0, io.SeekCurrent)
@@ -94,7 +95,8 @@ func (t *tarFiles) add(h *tar.Header) error {
 	return nil
 }
 
-func (t *tarFiles) open(name string) (io.ReadCloser, int64, error) {
+// Open implements [Files]. The content can also be read at offsets (io.ReaderAt).
+func (t *Archive) Open(name string) (io.ReadCloser, int64, error) {
 	s, ok := t.where[name]
 	if !ok {
 		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -108,4 +110,14 @@ type section struct{ *io.SectionReader }
 // Close implements io.Closer: the archive stays open.
 func (section) Close() error { return nil }
 
-func (t *tarFiles) Close() error { return t.file.Close() }
+// Close implements [Files]. What was opened can no longer be read.
+func (t *Archive) Close() error { return t.file.Close() }
+
+// List implements [Files].
+func (t *Archive) List() ([]File, error) {
+	var list []File
+	for name, s := range t.where {
+		list = append(list, File{name, s.Size()})
+	}
+	return list, nil
+}

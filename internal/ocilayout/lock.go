@@ -1,4 +1,4 @@
-package transport
+package ocilayout
 
 import (
 	"context"
@@ -9,24 +9,24 @@ import (
 	"github.com/nbpack/nbpack/internal/durable"
 )
 
-// layoutLock is the lock of a layout's directory.
-type layoutLock struct {
+// Lock is the lock of a layout's directory, under which its index.json is edited.
+type Lock struct {
 	dir  string
 	f    *os.File
 	undo func() // removes what was made for the lock; nil if nothing was
 }
 
-// lockLayout takes the lock of a layout and waits for it. A layout that does
-// not exist yet begins as an empty directory, because there must be something
-// to lock. If it is still empty in the end, it goes away again.
-func lockLayout(ctx context.Context, dir string) (*layoutLock, error) {
+// Acquire takes the lock of a layout and waits for it, until ctx ends. A layout that
+// does not exist yet begins as an empty directory, because there must be something to
+// lock. If it is still empty in the end, it goes away again.
+func Acquire(ctx context.Context, dir string) (*Lock, error) {
 	for {
-		l := &layoutLock{dir: dir}
+		l := &Lock{dir: dir}
 		if err := l.make(); err != nil {
 			return nil, err
 		}
 		var err error
-		if l.f, err = lockDir(ctx, dir); err == nil && l.valid() {
+		if l.f, err = lockDir(ctx, dir); err == nil && l.Valid() {
 			return l, nil
 		}
 		if err == nil {
@@ -42,7 +42,7 @@ func lockLayout(ctx context.Context, dir string) (*layoutLock, error) {
 }
 
 // make creates the directory if need be.
-func (l *layoutLock) make() error {
+func (l *Lock) make() error {
 	if _, err := os.Lstat(l.dir); !isNotExist(err) {
 		return err
 	}
@@ -59,18 +59,22 @@ func (l *layoutLock) make() error {
 	return nil // if somebody else was faster, in making or removing: lock what is there
 }
 
-// valid reports whether the lock is that of the directory which has its name
-// now.
-func (l *layoutLock) valid() bool {
+// Valid reports whether the lock is that of the directory which has its name now.
+// Tools that ask for no locks may put another one there.
+func (l *Lock) Valid() bool {
 	was, err1 := l.f.Stat()
 	is, err2 := os.Stat(l.dir)
 	return err1 == nil && err2 == nil && os.SameFile(was, is)
 }
 
-// release gives the lock back. What was made for it is removed before, while
+// Made tells whether there was no layout, so that its directory was made for the lock.
+// It may still go away.
+func (l *Lock) Made() bool { return l.undo != nil }
+
+// Release gives the lock back. What was made for it is removed before, while
 // nobody else can have begun to use it; a directory with content stays.
-func (l *layoutLock) release() {
-	if l.undo != nil && l.valid() {
+func (l *Lock) Release() {
+	if l.undo != nil && l.Valid() {
 		l.undo()
 	}
 	_ = l.f.Close()

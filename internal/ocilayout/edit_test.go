@@ -1,22 +1,24 @@
-package transport
+package ocilayout
 
 import (
 	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/ociindex"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-const mtManifest = ocispec.MediaTypeImageManifest
+const hex64 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 func entryFor(name string) ocispec.Descriptor {
-	return layoutEntry(ocispec.Descriptor{MediaType: mtManifest, Digest: "sha256:" + hex64, Size: 7}, Reference{Tag: name})
+	return Entry(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: "sha256:" + hex64, Size: 7}, name)
 }
 
-func TestEditIndex(t *testing.T) {
+func TestSetEntry(t *testing.T) {
 	enc := func(name string) string {
 		b, err := json.Marshal(entryFor(name))
 		if err != nil {
@@ -35,7 +37,7 @@ func TestEditIndex(t *testing.T) {
 		{"replace", `{"schemaVersion":2,"manifests":[` + foreign + `, ` + named + ` ,` + foreign + `]}`, "v1", ""},
 		{"replace unnamed", `{"schemaVersion":2,"manifests":[` + named + ` , ` + foreign + `]}`, "", `{"schemaVersion":2,"manifests":[` + named + ` , ` + enc("") + `]}`},
 	} {
-		got, err := editIndex([]byte(tt.in), entryFor(tt.tag))
+		got, err := SetEntry([]byte(tt.in), entryFor(tt.tag))
 		if tt.name == "replace" {
 			tt.want = strings.Replace(tt.in, named, enc("v1"), 1)
 		}
@@ -48,27 +50,27 @@ func TestEditIndex(t *testing.T) {
 		`{"schemaVersion":2,"manifests":[],"Manifests":[]}`, `{"schemaVersion":2,"manifests":[]}x`, `{"schemaVersion":2,"manifests":[` + named + `,` + named + `]}`,
 		`{"schemaVersion":2,"mediaType":"text/plain","manifests":[]}`,
 	} {
-		if got, err := editIndex([]byte(in), entryFor("v1")); err == nil {
+		if got, err := SetEntry([]byte(in), entryFor("v1")); err == nil {
 			t.Errorf("%s became %s", in, got)
 		}
 	}
 }
 
-// FuzzEditIndex: whatever the index was, afterwards one entry has the name,
+// FuzzSetEntry: whatever the index was, afterwards one entry has the name,
 // the others are as they were, and the same edit again changes nothing.
-func FuzzEditIndex(f *testing.F) {
+func FuzzSetEntry(f *testing.F) {
 	f.Add(`{"schemaVersion":2,"manifests":[]}`, "v1")
 	f.Add(`{"a":[{}],"schemaVersion":2,"manifests":[ {"annotations":{"org.opencontainers.image.ref.name":"v1"}} , {} ] }`, "v1")
 	f.Add(`{"schemaVersion":2,"manifests":null}`, "")
 	f.Fuzz(func(t *testing.T, in, tag string) {
-		if tag != "" && !layoutName.MatchString(tag) {
-			return // no reference has such a name
+		if !utf8.ValidString(tag) {
+			return // JSON has no such names
 		}
-		out, err := editIndex([]byte(in), entryFor(tag))
+		out, err := SetEntry([]byte(in), entryFor(tag))
 		if err != nil {
 			return
 		}
-		if _, err := parseLayoutIndex(out); err != nil {
+		if _, err := ParseIndex(out); err != nil {
 			t.Fatalf("result does not parse: %v\n%s", err, out)
 		}
 		was, err := ociindex.Parse([]byte(in))
@@ -85,7 +87,7 @@ func FuzzEditIndex(f *testing.F) {
 		found := 0
 		for i := range is.Len() {
 			d, raw := is.Entry(i)
-			if refName(d) == refName(entryFor(tag)) {
+			if RefName(d) == RefName(entryFor(tag)) {
 				found++
 				if string(d.Digest) != "sha256:"+hex64 {
 					t.Fatal("entry was not replaced")
@@ -97,7 +99,7 @@ func FuzzEditIndex(f *testing.F) {
 		if found != 1 {
 			t.Fatalf("%d entries of this name", found)
 		}
-		again, err := editIndex(out, entryFor(tag))
+		again, err := SetEntry(out, entryFor(tag))
 		if err != nil || !bytes.Equal(again, out) {
 			t.Fatalf("the same edit again changes something: %v", err)
 		}

@@ -1,4 +1,4 @@
-package transport
+package ocilayout
 
 import (
 	"bytes"
@@ -18,17 +18,24 @@ import (
 	"github.com/nbpack/nbpack/internal/ociindex"
 )
 
-// merge adds blobs to a layout and changes its index.json, which is the last
-// step and one rename. The caller holds the layout's lock. A merge that fails
-// puts everything back; one that is killed leaves blobs that nothing refers to.
+// Merge moves blobs, files by digest, into the layout dst, or an empty directory that
+// becomes one, and writes what edit makes of its index.json as the last step, in one
+// rename. Where edit changes nothing, that is not written. stage is a hidden directory
+// on the same file system. The caller holds the layout's lock, and has synced the
+// blobs. A merge that fails puts everything back; one that is killed leaves blobs that
+// nothing refers to.
+func Merge(ctx context.Context, dst, stage string, blobs map[digest.Digest]string, edit func(index []byte) ([]byte, error)) error {
+	m := &merge{dst: dst, stage: stage}
+	return m.run(ctx, blobs, edit)
+}
+
+// merge is one Merge.
 type merge struct {
 	dst   string   // the layout; an empty directory becomes one
 	stage string   // a hidden directory on the same file system
 	undo  []func() // takes back what was done, last first
 }
 
-// run moves the blobs, files named by digest, into the layout and writes what
-// edit makes of index.json. Where that changes nothing, it is not written.
 func (m *merge) run(ctx context.Context, blobs map[digest.Digest]string, edit func(index []byte) ([]byte, error)) (err error) {
 	defer func() {
 		if err != nil {
@@ -37,7 +44,7 @@ func (m *merge) run(ctx context.Context, blobs map[digest.Digest]string, edit fu
 			}
 		}
 	}()
-	old, perm, err := m.read()
+	old, perm, err := readTarget(m.dst)
 	if err != nil {
 		return err
 	}
@@ -50,7 +57,7 @@ func (m *merge) run(ctx context.Context, blobs map[digest.Digest]string, edit fu
 		return err
 	}
 	if old == nil {
-		if err := m.place(ocispec.ImageLayoutFile, layoutFile(), 0); err != nil {
+		if err := m.place(ocispec.ImageLayoutFile, LayoutFile(), 0); err != nil {
 			return err
 		}
 	}
@@ -73,29 +80,6 @@ func (m *merge) run(ctx context.Context, blobs map[digest.Digest]string, edit fu
 	}
 	m.undo = nil // from here on it is published
 	return durable.SyncDir(m.dst)
-}
-
-// read gives index.json and its mode. Without one the directory is to become a
-// layout.
-func (m *merge) read() ([]byte, os.FileMode, error) {
-	names, err := dirNames(m.dst)
-	if err != nil || canBecomeLayout(names) {
-		return nil, 0, err
-	}
-	f, err := openRootFiles(m.dst)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	_, raw, err := readLayoutIndex(f)
-	if err != nil {
-		return nil, 0, err
-	}
-	st, err := f.root.Stat(ocispec.ImageIndexFile)
-	if err != nil {
-		return nil, 0, err
-	}
-	return raw, st.Mode().Perm(), nil
 }
 
 // place writes a file of the layout. It is made in the stage, so that nobody
@@ -132,9 +116,12 @@ func (m *merge) take(from string, d digest.Digest) error {
 			return err
 		}
 	}
-	to := filepath.Join(m.dst, filepath.FromSlash(blobName(d)))
+	to := filepath.Join(m.dst, filepath.FromSlash(BlobName(d)))
 	_, err := os.Lstat(to)
 	fresh := isNotExist(err)
+	if err := os.Chmod(from, BlobMode); err != nil {
+		return fmt.Errorf("set the mode of a blob: %w", err)
+	}
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("move a blob into place: %w", err)
 	}
