@@ -47,7 +47,7 @@ type Failure struct {
 	code int // exit code that the error asks for
 }
 
-// Error tells what failed, and since when, if not only now.
+// Error tells what failed.
 func (f *Failure) Error() string { return f.Message }
 
 // ExitCode is what the error asks for, and 130 where a signal ended the run. That of wrong
@@ -66,7 +66,7 @@ func NewFailure(err error) *Failure {
 	case f.Kind == FailInterrupted:
 		f.code = 130
 	case f.code == 2:
-		f.code = 1 // the catalogue was right; what its references name is not
+		f.code = 1 // what was asked for was right; what it names is not
 	}
 	for e := err; e != nil && f.Advice == ""; {
 		var hinter interface {

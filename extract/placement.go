@@ -18,11 +18,18 @@ type Placement struct {
 	session *Session
 	dir     *bootdir.Dir // of the session
 	opts    Options
-	layouts []layout.Layout               // of the options
-	claimed map[string]string             // live path → manifest digest
-	jobs    []*job                        // trees that may change
-	steps   []func(context.Context) error // what is left to do, image by image
+	layouts []layout.Layout   // of the options
+	claimed map[string]string // live path → manifest digest
+	jobs    []*job            // trees that may change
+	steps   []step            // what is left to do, image by image
+	known   bool              // by the records all is as it should be
 	reports []TreeReport
+}
+
+// step is what is left to do for an image, or for a tree that is as it should be.
+type step struct {
+	live string // of that tree; empty for an image, whose job knows its places
+	do   func(context.Context) error
 }
 
 // Lives gives the digest of the manifest that belongs at each live path. It is not to be
@@ -35,26 +42,33 @@ func (p *Placement) Leave(live string) {
 	for _, j := range p.jobs {
 		j.places = slices.DeleteFunc(j.places, func(pl *spot) bool { return pl.next.Live == live })
 	}
+	p.steps = slices.DeleteFunc(p.steps, func(s step) bool { return s.live == live })
 }
 
 // Known says that all trees are there as they should be, by what is recorded of them: then
 // no step asks the registry for anything.
-func (p *Placement) Known() bool { return len(p.jobs) == 0 }
+func (p *Placement) Known() bool { return p.known }
 
 // Incoming counts the images that are not yet live everywhere.
 func (p *Placement) Incoming() int { return len(p.incoming()) }
 
 // Steps gives what is to be done, image by image. One that fails leaves its trees as they
 // were, and does not keep the others from being done. A report is made with each.
-func (p *Placement) Steps() []func(context.Context) error { return p.steps }
+func (p *Placement) Steps() []func(context.Context) error {
+	var all []func(context.Context) error
+	for _, s := range p.steps {
+		all = append(all, s.do)
+	}
+	return all
+}
 
 // Reports tells of the trees of the steps that were done.
 func (p *Placement) Reports() []TreeReport { return p.reports }
 
 // run does all steps up to the first that fails.
 func (p *Placement) run(ctx context.Context) error {
-	for _, step := range p.steps {
-		if err := step(ctx); err != nil {
+	for _, s := range p.steps {
+		if err := s.do(ctx); err != nil {
 			return err
 		}
 	}
@@ -101,7 +115,7 @@ func (p *Placement) consider(ctx context.Context, ref transport.Reference, m *Me
 			j.places = append(j.places, &spot{next: &next, layout: p.layouts[k]})
 		}
 		p.jobs = append(p.jobs, j)
-		p.steps = append(p.steps, func(ctx context.Context) error { return p.install(ctx, j) })
+		p.steps = append(p.steps, step{do: func(ctx context.Context) error { return p.install(ctx, j) }})
 	}
 	return nil
 }
@@ -132,11 +146,12 @@ func (p *Placement) unchanged(ctx context.Context, ref transport.Reference, top 
 		if err := claim(p.claimed, trees[i].Live, trees[i].Digest); err != nil {
 			return false, err
 		}
-		p.steps = append(p.steps, func(context.Context) error {
+		p.steps = append(p.steps, step{trees[i].Live, func(context.Context) error {
 			p.unchangedReport(&trees[i], top, m)
 			return p.takeOver(&trees[i])
-		})
+		}})
 	}
+	p.known = true
 	return true, nil
 }
 

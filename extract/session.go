@@ -55,8 +55,8 @@ func (s *Session) Before() (map[string]*bootdir.Tree, error) {
 }
 
 // Consider finds out which trees follow from ref, which names top in the source of m, and what
-// is left to do for them; nothing changes yet. o says how they are laid out, and is in all else
-// that of Open. Trees that were made from the same answer to the same question, and that nobody
+// is left to do for them; nothing changes yet. o is all that is about this reference; what is
+// about the whole directory is as Open was told. Trees that were made from the same answer to the same question, and that nobody
 // touched, cost no request.
 //
 // The placement is never nil: beside an error it knows which live paths were found until then.
@@ -71,5 +71,8 @@ func (s *Session) Consider(ctx context.Context, ref transport.Reference, m *Mete
 }
 
 func (s *Session) placement(o Options) *Placement {
+	all := &s.opts
+	o.Dir, o.DryRun, o.AllowGap, o.Menus, o.MirrorHealth = all.Dir, all.DryRun, all.AllowGap, all.Menus, all.MirrorHealth
+	o.Now, o.Log, o.Warn = all.Now, all.Log, all.Warn
 	return &Placement{session: s, dir: s.dir, opts: o, claimed: map[string]string{}}
 }

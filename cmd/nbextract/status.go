@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -27,10 +28,7 @@ no network, takes no lock and changes nothing.`,
 		Example: "  nbextract status -d /var/lib/tftpboot",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			trees, err := extract.Status(cmd.Context(), dir)
-			if err == nil {
-				err = catalogrun.Recall(dir, trees)
-			}
+			trees, err := recalled(cmd.Context(), dir, extract.Status)
 			if err != nil {
 				return err
 			}
@@ -43,6 +41,18 @@ no network, takes no lock and changes nothing.`,
 	dirFlag(cmd, &dir)
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// recalled looks at the trees of a boot directory, and adds what runs over their catalogues
+// remember of them, which is read first: looking can take long.
+func recalled(ctx context.Context, dir string, look func(context.Context, string) ([]extract.TreeStatus, error)) ([]extract.TreeStatus, error) {
+	state, err := catalogrun.ReadState(dir)
+	if err != nil {
+		return nil, err
+	}
+	trees, err := look(ctx, dir)
+	state.Recall(trees)
+	return trees, err
 }
 
 func printStatus(env *cli.Env, trees []extract.TreeStatus) error {
@@ -112,10 +122,7 @@ It exits with 3 when a file is missing or differs.`,
 		Example: "  nbextract verify -d /var/lib/tftpboot",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			trees, err := extract.Verify(cmd.Context(), dir)
-			if err == nil {
-				err = catalogrun.Recall(dir, trees)
-			}
+			trees, err := recalled(cmd.Context(), dir, extract.Verify)
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ const (
 	defaultPruneShare  = catalog.Share(50)
 )
 
-// Options are what holds for a whole run. Of Options those count that are
+// Options are what holds for a whole run. Of extract.Options those count that are
 // not a matter of the catalogue: DryRun, Checksum, AllowGap, Now, Log, Warn and
 // Progress.
 type Options struct {

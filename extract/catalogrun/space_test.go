@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,18 @@ func TestSyncNoRoom(t *testing.T) {
 	var sum *Error
 	if !errors.As(err, &sum) || sum.ExitCode() != 1 || r.Changed != 0 || r.Failures[0].Kind != extract.FailSpace {
 		t.Fatalf("%v %+v", err, r.Failures)
+	}
+	if f := r.Failures[0]; !strings.Contains(f.Message, "no room for the 3 trees that are to change, so none is begun") {
+		t.Errorf("%q", f.Message)
+	}
+	state, err := ReadState(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, ref := range state.References {
+		if ref.FailingSince.IsZero() || ref.Kind != extract.FailSpace {
+			t.Errorf("%s: %+v", key, ref)
+		}
 	}
 	if list, err := extract.Verify(t.Context(), s.dir); err != nil || len(list) != 1 || damaged(list) {
 		t.Errorf("%v %+v", err, list)

@@ -100,21 +100,16 @@ func ReadState(dir string) (*State, error) {
 	return readState(d)
 }
 
-// Recall adds to what was found of the trees of a boot directory what the runs over their
+// Recall adds to what was found of the trees of the boot directory what the runs over their
 // catalogues remember of them: when they were last seen to be up to date, and since when, and
-// how, that fails. It takes no lock.
-func Recall(dir string, trees []extract.TreeStatus) error {
-	state, err := ReadState(dir)
-	if err != nil {
-		return err
-	}
+// how, that fails.
+func (s *State) Recall(trees []extract.TreeStatus) {
 	for i := range trees {
 		t := &trees[i]
-		if r := state.References[stateKey(t.Reference, t.Release)]; r != nil && r.Catalog == t.Catalog {
+		if r := s.References[stateKey(t.Reference, t.Release)]; r != nil && r.Catalog == t.Catalog {
 			t.Succeeded, t.FailingSince, t.Error = r.Succeeded, r.FailingSince, r.Error
 		}
 	}
-	return nil
 }
 
 // stateKey names a reference, or one release of a catalog index, in the state.

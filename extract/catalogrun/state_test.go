@@ -25,12 +25,14 @@ func TestRecall(t *testing.T) {
 		t.Fatal("what escapes is accepted")
 	}
 	list, err := extract.Status(t.Context(), s.dir)
-	if err == nil {
-		err = Recall(s.dir, list)
-	}
 	if err != nil || len(list) != 3 {
 		t.Fatalf("%v %+v", err, list)
 	}
+	state, err := ReadState(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Recall(list)
 	if x := list[0]; !x.Succeeded.Equal(s.now) || x.Error != "" || !x.FailingSince.IsZero() {
 		t.Errorf("%+v", x)
 	}
@@ -42,7 +44,7 @@ func TestRecall(t *testing.T) {
 	}
 	list[0].Catalog = "another"
 	list[0].Succeeded = time.Time{}
-	if err := Recall(s.dir, list[:1]); err != nil || !list[0].Succeeded.IsZero() {
-		t.Errorf("%v %+v", err, list[0])
+	if state.Recall(list[:1]); !list[0].Succeeded.IsZero() {
+		t.Errorf("%+v", list[0])
 	}
 }

@@ -137,7 +137,7 @@ func (s *dirRun) skip(it *item, reason string) {
 }
 
 // checkSpace asks for room for all that is going to change. Where there is too little, none
-// of it is begun.
+// of it is begun; where that cannot be found out, the work on this boot directory ends.
 func (s *dirRun) checkSpace(ctx context.Context) error {
 	var coming []*item
 	var placements []*extract.Placement

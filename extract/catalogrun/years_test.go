@@ -37,6 +37,24 @@ func TestSyncTwinFollowsItsEntry(t *testing.T) {
 	}
 }
 
+// TestSyncOnePathOfTwo: of an entry with two paths one is taken over by another entry that
+// makes the same tree, and is told of once.
+func TestSyncOnePathOfTwo(t *testing.T) {
+	reg, s := testshelf.New(t), newSyncer(t)
+	reg.Push("a", "one", testshelf.Boot{Version: "1"})
+	reg.Push("a", "same", testshelf.Boot{Version: "1"})
+	both := "- {ref: '" + reg.Host() + "/a:same', layout: ['x/{os.name}', 'y/{os.name}']}\n"
+	if r := s.must(both); r.Changed != 2 {
+		t.Fatalf("%+v", r)
+	}
+	for range 2 {
+		r := s.must("- {ref: '" + reg.Host() + "/a:one', layout: 'x/{os.name}'}\n" + both)
+		if len(r.Trees) != 2 || r.Changed+r.Unchanged != 2 || r.Trees[0].Path == r.Trees[1].Path {
+			t.Errorf("%d changed, %d unchanged: %+v", r.Changed, r.Unchanged, r.Trees)
+		}
+	}
+}
+
 // TestSyncClockJumps: a run under a clock that is years ahead does not keep trees
 // for years.
 func TestSyncClockJumps(t *testing.T) {

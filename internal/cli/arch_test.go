@@ -64,7 +64,7 @@ func arrows() map[string][]string {
 		layout:            {"spec"},
 		menu:              {"spec"},
 		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, hooks, mirrortree, "extract", directio, durable, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
 		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
 		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
 	}
