@@ -14,7 +14,7 @@ import (
 // docs/architecture.md draws them. A room that is not listed may not exist.
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
-	const byterange = "internal/transport/byterange"
+	const byterange, httpclient = "internal/transport/byterange", "internal/transport/httpclient"
 	const ociindex, ocilayout, source = "internal/ociindex", "internal/ocilayout", "internal/source"
 	const config = "internal/config"
 	const catalog = "internal/catalog"
@@ -37,8 +37,9 @@ func arrows() map[string][]string {
 		twinsum:           nil,
 		ociindex:          {"spec"},
 		ocilayout:         {"spec", ociindex, durable},
-		transport:         {"spec", byterange, ociindex, ocilayout, directio, durable},
+		transport:         {"spec", byterange, httpclient, ociindex, ocilayout, directio, durable},
 		byterange:         nil,
+		httpclient:        nil,
 		bootdir:           {"spec", directio},
 		trust:             {"spec"},
 		bootcheck:         {"spec"},
@@ -49,24 +50,24 @@ func arrows() map[string][]string {
 		hooks:             nil,
 		drain:             nil,
 		serve:             {"spec", bootdir, drain, directio},
-		catalog:           {"spec", ociindex, ocilayout, transport, byterange, config, directio, durable},
-		source:            {"spec", archive, ociindex, ocilayout, transport, byterange, directio, durable, twinsum},
+		catalog:           {"spec", ociindex, ocilayout, transport, byterange, httpclient, config, directio, durable},
+		source:            {"spec", archive, ociindex, ocilayout, transport, byterange, httpclient, directio, durable, twinsum},
 		upstream:          {"spec"},
 		mirrortree:        {"spec"},
-		front:             {"spec", ociindex, ocilayout, transport, byterange, config, mirrortree, drain, directio, durable},
-		"pack":            {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, trust, upstream, config, "pack/index", directio, durable, twinsum},
-		"pack/bundle":     {"spec", ociindex, ocilayout, transport, byterange, directio, durable},
-		"pack/index":      {"spec", ociindex, ocilayout, transport, byterange, directio, durable},
-		"pack/relocate":   {"spec", ociindex, ocilayout, transport, byterange, directio, durable},
-		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, hooks, directio, durable, twinsum},
-		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		fetch:             {"spec", archive, ociindex, ocilayout, transport, byterange, directio, durable, twinsum},
+		front:             {"spec", ociindex, ocilayout, transport, byterange, httpclient, config, mirrortree, drain, directio, durable},
+		"pack":            {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, httpclient, trust, upstream, config, "pack/index", directio, durable, twinsum},
+		"pack/bundle":     {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
+		"pack/index":      {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
+		"pack/relocate":   {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
+		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, directio, durable, twinsum},
+		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		fetch:             {"spec", archive, ociindex, ocilayout, transport, byterange, httpclient, directio, durable, twinsum},
 		layout:            {"spec"},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
-		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
-		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
+		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, httpclient, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
+		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
 	}
 }
 

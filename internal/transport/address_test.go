@@ -10,6 +10,8 @@ import (
 
 	"go.podman.io/image/v5/docker/reference"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
 // TestAddress: the registry of names without one answers at another host than it is
@@ -47,7 +49,7 @@ func TestAddress(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, f.host())
 	}}
 	t.Cleanup(to.CloseIdleConnections)
-	c.transports[transportKey{host: address, insecure: true}] = to
+	c.http = httpclient.New(httpclient.Options{Instead: to})
 	checkImage(t, c, name+"/a/b:v1", im)
 	r := openRepository(t, c, name+"/a/c")
 	if err := copyTo(t, c, name+"/a/b:v1", r); err != nil {

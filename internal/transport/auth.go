@@ -11,9 +11,11 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/nbpack/nbpack/spec"
 	"go.podman.io/image/v5/pkg/docker/config"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // maxToken bounds the answer of a token server.
@@ -27,7 +29,7 @@ const maxToken = 256 << 10
 // company are, and allows plain http ones on other hosts.
 func (e *endpoint) authorized(req *http.Request) (*http.Response, error) {
 	if e.fixed != nil {
-		return e.s.c.sendWatched(req) // nobody there is told who we are
+		return e.send(req) // nobody there is told who we are
 	}
 	ctx := req.Context()
 	key, scope := e.host+"/"+e.repo, e.scope()
@@ -41,12 +43,12 @@ func (e *endpoint) authorized(req *http.Request) (*http.Response, error) {
 	} else {
 		req.Header.Del("Authorization")
 	}
-	resp, err := e.s.c.sendWatched(req)
+	resp, err := e.send(req)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
 	// Only the registry itself may ask: not the end of a redirect.
-	if !home || !sameOrigin(req.URL, resp.Request.URL) {
+	if !home || !httpclient.SameOrigin(req.URL, resp.Request.URL) {
 		return resp, nil
 	}
 	ch, ok := pickChallenge(resp.Header)
@@ -67,7 +69,7 @@ func (e *endpoint) authorized(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	again.Header.Set("Authorization", scheme.String()+" "+token)
-	return e.s.c.sendWatched(again)
+	return e.send(again)
 }
 
 // scope is what a token must allow. Asking for everything at once saves a
@@ -130,7 +132,7 @@ func checkRealm(realm string, registry *url.URL) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil, refuse("registry %q names the malformed token server %q", registry.Host, realm)
 	}
-	if u.Scheme != "https" && !sameOrigin(u, registry) {
+	if u.Scheme != "https" && !httpclient.SameOrigin(u, registry) {
 		return nil, refuse("registry %q names the token server %q, which is neither https nor the registry itself: no credentials were sent", registry.Host, realm)
 	}
 	return u, nil
@@ -191,12 +193,11 @@ func (o Options) given() auth.Credential {
 // fetchToken asks a token server: with GET as the token specification of
 // distribution says, or by OAuth2 when there is an identity token.
 func (e *endpoint) fetchToken(ctx context.Context, realm *url.URL, service, scope string, cred auth.Credential) (string, error) {
-	ctx = context.WithValue(ctx, attemptKey{}, attempt{count: &e.s.count, insecure: e.insecure, token: true})
 	req, err := tokenRequest(ctx, realm, service, scope, cred)
 	if err != nil {
 		return "", err
 	}
-	resp, err := e.s.c.sendWatched(req)
+	resp, err := e.s.c.http.Do(req, httpclient.Rules{Count: &e.s.count, Insecure: e.insecure, Secret: true})
 	if err != nil {
 		return "", fmt.Errorf("get a token from %q: %w", realm.Host, err)
 	}

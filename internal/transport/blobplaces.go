@@ -11,10 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/docker/reference"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
+	"github.com/nbpack/nbpack/spec"
 )
 
 const (
@@ -64,7 +66,7 @@ func (s *session) mirrorEndpoint(m Mirror, d digest.Digest) *endpoint {
 	_, repo, _ := strings.Cut(s.ref.Name, "/")
 	return &endpoint{
 		s: s, tries: 1, host: m.Host(), insecure: s.c.insecure(false), mirror: m.String(),
-		fixed: m.BlobURL(repo, d), guard: &guard{named: s.c.mirrors.hosts(), local: s.c.o.AllowPrivateHosts},
+		fixed: m.BlobURL(repo, d), guard: &httpclient.Guard{Named: s.c.mirrors.hosts(), Local: s.c.o.AllowPrivateHosts},
 	}
 }
 
@@ -111,8 +113,8 @@ func (s *session) foreign(d ocispec.Descriptor) []*endpoint {
 		if err != nil || len(out) == maxURLs {
 			continue
 		}
-		g := &guard{hosts: append([]string{}, s.c.o.URLHosts...), local: s.c.o.AllowPrivateHosts}
-		if err := g.admits(u); err != nil {
+		g := &httpclient.Guard{Hosts: append([]string{}, s.c.o.URLHosts...), Local: s.c.o.AllowPrivateHosts}
+		if err := g.Admits(u); err != nil {
 			s.c.logf("blob %s: %v", short(d.Digest), err)
 			continue
 		}
@@ -126,7 +128,7 @@ func (s *session) foreign(d ocispec.Descriptor) []*endpoint {
 func (s *session) urlAdvice(d ocispec.Descriptor) string {
 	var hosts []string
 	for _, text := range d.URLs {
-		if u, err := url.Parse(text); err == nil && u.Host != "" && !listsHost(s.c.o.URLHosts, u) && !slices.Contains(hosts, u.Host) {
+		if u, err := url.Parse(text); err == nil && u.Host != "" && !httpclient.Lists(s.c.o.URLHosts, u) && !slices.Contains(hosts, u.Host) {
 			hosts = append(hosts, u.Host)
 		}
 	}
@@ -151,3 +153,7 @@ func (e *endpoint) elsewhere(err error) {
 	}
 	e.s.c.logf("mirror %q: %v; trying the next", e.mirror, err)
 }
+
+// IsURLHost tells whether s may be one of [Options].URLHosts: a host, with a port or
+// without.
+func IsURLHost(s string) bool { return s != "" && !strings.ContainsAny(s, "/@ ") }

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -127,7 +128,7 @@ func TestBundleSource(t *testing.T) {
 			t.Fatal(err)
 		}
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://registry.example/v2/", nil)
-		if _, err := c.http.Do(req); err == nil || !strings.Contains(err.Error(), "not asked") {
+		if _, err := c.http.Do(req, httpclient.Rules{}); err == nil || !strings.Contains(err.Error(), "not asked") {
 			t.Errorf("%s: a request: %v", place, err)
 		}
 	}

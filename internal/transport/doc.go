@@ -17,10 +17,9 @@
 // a layout one by one, for those who change what is under a tag, and copies
 // images and all that indexes name without changing a byte.
 //
-// What is known of layouts as files stands in internal/ocilayout, and what of
-// requests for parts in internal/transport/byterange.
-//
-// All registry traffic of a [Client] goes through one http.Client and one
-// token cache. See retry.go for what is retried, auth.go for who is sent
-// credentials, and blobstream.go for how a broken download goes on.
+// All registry traffic of a [Client] goes through one client of package httpclient
+// and one token cache. See retry.go for what is retried, auth.go for who is sent
+// credentials, and blobstream.go for how a broken download goes on. What is asked of
+// parts of blobs stands in package byterange, and what is known of layouts as files in
+// internal/ocilayout.
 package transport

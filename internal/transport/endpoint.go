@@ -13,13 +13,15 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
 // session is the use of a registry by one Source, Stage or listing.
 type session struct {
 	c     *Client
 	ref   Reference
-	count counter
+	count httpclient.Counter
 	// push asks for tokens that allow writing, from the first request on.
 	push bool
 
@@ -47,7 +49,7 @@ type endpoint struct {
 	// fixed is where one blob lies that is not asked for in a registry's way,
 	// without credentials, and guard where that may lead.
 	fixed *url.URL
-	guard *guard
+	guard *httpclient.Guard
 	// mirror is its name where its answers are not those of the registry.
 	mirror string
 }
@@ -233,7 +235,7 @@ func (e *endpoint) once(req *http.Request) (*http.Response, error) {
 
 // prepare makes the copy of a request that is sent by one scheme.
 func (e *endpoint) prepare(req *http.Request, scheme string) *http.Request {
-	r := req.Clone(context.WithValue(req.Context(), attemptKey{}, attempt{count: &e.s.count, insecure: e.insecure, guard: e.guard}))
+	r := req.Clone(req.Context())
 	if r.URL.Host == e.address() && e.fixed == nil {
 		r.URL.Scheme = scheme
 		if e.ns != "" {
@@ -243,6 +245,12 @@ func (e *endpoint) prepare(req *http.Request, scheme string) *http.Request {
 		}
 	}
 	return r
+}
+
+// send sends a request once, over a connection to which the rules of this endpoint
+// apply.
+func (e *endpoint) send(req *http.Request) (*http.Response, error) {
+	return e.s.c.http.Do(req, httpclient.Rules{Count: &e.s.count, Insecure: e.insecure, Guard: e.guard})
 }
 
 // rewind gives a request a fresh copy of its body.

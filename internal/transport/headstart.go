@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
 const (
@@ -127,7 +129,7 @@ func (h *headStart) step(req *http.Request) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sent := resp.Request.URL; !sameOrigin(at, sent) || !strings.EqualFold(sent.Host, h.e.address()) {
+	if sent := resp.Request.URL; !httpclient.SameOrigin(at, sent) || !strings.EqualFold(sent.Host, h.e.address()) {
 		return nil, fmt.Errorf("the upload goes on at %q, not at %q", at.Scheme+"://"+at.Host, sent.Scheme+"://"+sent.Host)
 	}
 	return at, nil

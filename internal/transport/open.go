@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -14,17 +13,15 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
-// defaultStall is how long a registry may be silent.
-const defaultStall = 60 * time.Second
-
-// Client opens sources and stages. It holds one http.Client and one cache of
+// Client opens sources and stages. It holds one HTTP client and one cache of
 // tokens for the whole run, and is safe for concurrent use.
 type Client struct {
 	o    Options
 	sys  *types.SystemContext // where containers/image looks for its files
-	http *http.Client
+	http *httpclient.Client
 	// tokens is keyed by repository, since credentials can be, too.
 	tokens auth.Cache
 	// habits knows by host what became of requests for ranges (habit).
@@ -34,12 +31,9 @@ type Client struct {
 	health    *MirrorHealth
 	measuring turns // how far away mirrors are
 
-	total counter
-
-	mu         sync.Mutex
-	credsHost  string // the registry that Creds are for; empty: none was asked yet
-	transports map[transportKey]*http.Transport
-	schemes    map[string]string // by host, once an answer came
+	mu        sync.Mutex
+	credsHost string            // the registry that Creds are for; empty: none was asked yet
+	schemes   map[string]string // by host, once an answer came
 
 	storage storagePool
 }
@@ -68,9 +62,6 @@ func NewClient(o Options) (*Client, error) {
 			return nil, fmt.Errorf("read certificates: %w", err)
 		}
 	}
-	if o.StallTimeout == 0 {
-		o.StallTimeout = defaultStall
-	}
 	if o.Sleep == nil {
 		o.Sleep = sleep
 	}
@@ -79,7 +70,7 @@ func NewClient(o Options) (*Client, error) {
 		sys.SystemRegistriesConfPath = o.RegistriesConf
 		sys.SystemRegistriesConfDirPath = o.RegistriesConf + ".d"
 	}
-	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), transports: map[transportKey]*http.Transport{}, schemes: map[string]string{}, health: o.MirrorHealth}
+	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), schemes: map[string]string{}, health: o.MirrorHealth}
 	if c.health == nil {
 		c.health = NewMirrorHealth(nil)
 	}
@@ -87,10 +78,11 @@ func NewClient(o Options) (*Client, error) {
 	if c.mirrors, err = o.parseMirrors(); err != nil {
 		return nil, err
 	}
-	c.http = &http.Client{Transport: roundTripper{c}, CheckRedirect: checkRedirect}
+	network := httpclient.Options{CertDir: o.CertDir, UserAgent: o.UserAgent, Stall: o.StallTimeout}
 	if o.From != nil {
-		c.http.Transport = offline{o.From.ref}
+		network.Instead = offline{o.From.ref}
 	}
+	c.http = httpclient.New(network)
 	return c, nil
 }
 
@@ -109,17 +101,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 // Close closes idle connections and removes temporary files. What was opened
 // through the client is closed before.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, t := range c.transports {
-		t.CloseIdleConnections()
-	}
+	c.http.Close()
 	return c.storage.close()
 }
 
 // Usage gives the requests and bytes of everything that went through the client.
 func (c *Client) Usage() Usage {
-	return Usage{Requests: int(c.total.requests.Load()), Bytes: c.total.bytes.Load()}
+	return usageOf(c.http.Total())
+}
+
+func usageOf(n *httpclient.Counter) Usage {
+	return Usage{Requests: n.Requests(), Bytes: n.Bytes()}
 }
 
 // tempDir is where large temporary files go.

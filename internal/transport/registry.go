@@ -11,10 +11,11 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/docker/reference"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // acceptManifests are the media types that this package reads, in the order
@@ -46,7 +47,7 @@ func (c *Client) openRegistry(ref Reference) (Source, error) {
 
 // Usage implements Source.
 func (r *registrySource) Usage() Usage {
-	return Usage{Requests: int(r.s.count.requests.Load()), Bytes: r.s.count.bytes.Load()}
+	return usageOf(&r.s.count)
 }
 
 // Scheme implements Source.

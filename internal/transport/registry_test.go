@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
 func pemOf(der []byte) []byte {
@@ -193,7 +195,7 @@ func TestTrickle(t *testing.T) {
 	}))
 	c := testClient(t, insecure(Options{StallTimeout: 100 * time.Millisecond, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}))
 	err := readEverything(t, c, f.host()+"/r:v1")
-	if !errors.Is(err, errStalled) || !Unreachable(err) || asked.Load() != maxBreaks+1 {
+	if !errors.Is(err, httpclient.ErrStalled) || !Unreachable(err) || asked.Load() != maxBreaks+1 {
 		t.Errorf("asked %d times: %v", asked.Load(), err)
 	}
 }

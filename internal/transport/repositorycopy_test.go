@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -144,34 +143,6 @@ func TestCopyUploadBreaks(t *testing.T) {
 	}
 	other.setFault(nil)
 	f.check(c, other.host()+"/r:v1", d)
-}
-
-// readFunc is a stream.
-type readFunc func(p []byte) (int, error)
-
-func (f readFunc) Read(p []byte) (int, error) { return f(p) }
-
-// TestSlowSourceIsNoStall: while an upload waits for what it is to send, which
-// may come from a network of its own, nobody counts the time.
-func TestSlowSourceIsNoStall(t *testing.T) {
-	w := &watchdog{limit: time.Hour, cancel: func(error) { t.Error("stalled") }}
-	w.timer = time.AfterFunc(w.limit, func() { w.cancel(errStalled) })
-	defer w.timer.Stop()
-	source := readFunc(func(p []byte) (int, error) {
-		if w.timer.Stop() {
-			t.Error("the watchdog ran while the source was read")
-		}
-		return len(p), nil
-	})
-	up := &watchedUpload{io.NopCloser(source), w}
-	for range 3 {
-		if _, err := up.Read(make([]byte, 10)); err != nil {
-			t.Fatal(err)
-		}
-		if !w.timer.Reset(w.limit) {
-			t.Error("the watchdog did not run while the registry was sent to")
-		}
-	}
 }
 
 // TestCopyDamaged: content that is not what its digest says goes nowhere.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -69,6 +70,13 @@ func (e *AuthError) Hint() string {
 	return "log in with podman login or docker login, or pass --authfile or --creds"
 }
 
+// policyError is a refusal of ours: trying again would not help.
+type policyError struct{ msg string }
+
+func (e *policyError) Error() string { return e.msg }
+
+func refuse(format string, a ...any) error { return &policyError{fmt.Sprintf(format, a...)} }
+
 // Do sends a request until it is answered with something other than a
 // passing failure: a broken connection, 408, 429 or 5xx. It implements the
 // Client interface of oras-go's remote.Repository. 401 and 403 are errors.
@@ -121,6 +129,7 @@ func isFinal(ctx context.Context, err error) bool {
 	var (
 		status  *StatusError
 		policy  *policyError
+		barred  *httpclient.PolicyError
 		denied  *AuthError
 		content *spec.Refusal
 		absent  *NotFoundError
@@ -130,7 +139,7 @@ func isFinal(ctx context.Context, err error) bool {
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return true
-	case ctx.Err() != nil, errors.As(err, &policy), errors.As(err, &denied), errors.As(err, &content), errors.As(err, &absent), errors.As(err, &cert):
+	case ctx.Err() != nil, errors.As(err, &policy), errors.As(err, &barred), errors.As(err, &denied), errors.As(err, &content), errors.As(err, &absent), errors.As(err, &cert):
 		return true
 	case errors.As(err, &dns):
 		return dns.IsNotFound
@@ -177,4 +186,19 @@ func retryAfter(h string) time.Duration {
 		return time.Until(t)
 	}
 	return 0
+}
+
+// Unreachable tells that an error is about the way to a registry, or about its
+// state, and not about what was asked for: it may be gone the next time.
+func Unreachable(err error) bool {
+	var transfer *httpclient.TransferError
+	var status *StatusError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &status):
+		return passing(status.Code)
+	case errors.As(err, &transfer):
+		return !errors.As(err, &cert) && !errors.Is(err, http.ErrSchemeMismatch)
+	}
+	return errors.Is(err, httpclient.ErrStalled) || errors.Is(err, errBroken)
 }

@@ -1,4 +1,4 @@
-package transport
+package httpclient
 
 import (
 	"context"
@@ -12,21 +12,22 @@ import (
 	"time"
 )
 
-// guard bounds where a request may go that was not made for the registry itself:
+// Guard bounds where a request may go that was not made for the registry itself:
 // to a mirror, or to an address that an image names. An image, or a mirror that
 // redirects, must not choose what this machine connects to inside its network.
-type guard struct {
-	hosts []string // "host[:port]" of every hop; nil: any
-	named []string // those that may have private addresses, because the user named them
-	local bool     // all may
+type Guard struct {
+	Hosts []string // "host[:port]" of every hop; nil: any
+	Named []string // those that may have private addresses, because the user named them
+	Local bool     // all may
 }
 
-// admits tells whether a URL may be asked.
-func (g *guard) admits(u *url.URL) error {
+// Admits tells whether a URL may be asked, as far as its text tells that. The address
+// of a name is looked at when the connection is made.
+func (g *Guard) Admits(u *url.URL) error {
 	if u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
 		return refuse("refused to ask %q: neither https nor http", u.Scheme+"://"+u.Host)
 	}
-	if g.hosts != nil && !listsHost(g.hosts, u) {
+	if g.Hosts != nil && !Lists(g.Hosts, u) {
 		return refuse("refused to ask %q: it is not among the allowed hosts", u.Host)
 	}
 	// Behind a proxy nobody sees the address of a name.
@@ -36,35 +37,32 @@ func (g *guard) admits(u *url.URL) error {
 	return nil
 }
 
-func (g *guard) mayBePrivate(u *url.URL) bool { return g.local || listsHost(g.named, u) }
+func (g *Guard) mayBePrivate(u *url.URL) bool { return g.Local || Lists(g.Named, u) }
 
 func refusePrivate(host string, addr netip.Addr) error {
-	return &privateError{policyError{fmt.Sprintf("refused to ask %q: its address %s is not a public one", host, addr)}}
+	return &privateError{PolicyError{fmt.Sprintf("refused to ask %q: its address %s is not a public one", host, addr)}}
 }
 
-// privateError is a policyError that knows the way out.
-type privateError struct{ policyError }
+// privateError is a PolicyError that knows the way out.
+type privateError struct{ PolicyError }
 
-// Unwrap makes it a policyError.
-func (e *privateError) Unwrap() error { return &e.policyError }
+// Unwrap makes it a PolicyError.
+func (e *privateError) Unwrap() error { return &e.PolicyError }
 
 // Hint names the flag.
 func (e *privateError) Hint() string {
 	return "--allow-private-hosts lets image URLs and redirects lead to private addresses"
 }
 
-// listsHost compares with "host", which means the usual port, and "host:port".
-func listsHost(list []string, u *url.URL) bool {
+// Lists tells whether a URL leads to one of a list of hosts: "host", which means the
+// usual port, or "host:port".
+func Lists(list []string, u *url.URL) bool {
 	usual := u.Port() == "" || u.Port() == "443" && u.Scheme == "https" || u.Port() == "80" && u.Scheme == "http"
 	return slices.ContainsFunc(list, func(h string) bool {
 		return strings.EqualFold(h, u.Host) || usual && strings.EqualFold(h, u.Hostname()) ||
 			strings.EqualFold(h, net.JoinHostPort(u.Hostname(), port(u)))
 	})
 }
-
-// IsURLHost tells whether s may be one of [Options].URLHosts: a host, with a port or
-// without.
-func IsURLHost(s string) bool { return s != "" && !strings.ContainsAny(s, "/@ ") }
 
 // public tells addresses of the whole internet from those of a machine or a site.
 func public(addr netip.Addr) bool {
@@ -98,7 +96,7 @@ const (
 
 // dial makes the connections for a host. The check is of the address that is
 // connected to, not of one that was looked up before: names can change.
-func dial(k transportKey) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func dial(k connKey) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: dialTime, KeepAlive: 30 * time.Second}
 	if !k.guarded {
 		return plain.DialContext

@@ -1,16 +1,18 @@
-package transport
+package httpclient
 
 import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"time"
 )
 
-// errStalled says that nothing came for too long, or next to nothing. It counts as
+// ErrStalled says that nothing came for too long, or next to nothing. It counts as
 // a broken connection.
-var errStalled = errors.New("the registry sent nothing for too long")
+var ErrStalled = errors.New("the registry sent nothing for too long")
+
+// defaultStall is how long a host may be silent.
+const defaultStall = 60 * time.Second
 
 // trickle is how many bytes have to come in the time that a registry may be silent
 // for: with the usual 60 seconds a modem's rate. A byte now and then would keep a run,
@@ -30,41 +32,6 @@ type watchdog struct {
 	timer  *time.Timer
 	limit  time.Duration
 	cancel context.CancelCauseFunc
-}
-
-// sendWatched sends one request under a watchdog, which goes on to watch the
-// body of the response.
-func (c *Client) sendWatched(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	w := &watchdog{limit: c.o.StallTimeout, cancel: cancel}
-	if attemptOf(req.Context()).guard != nil {
-		w.limit = min(w.limit, mirrorStall)
-	}
-	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
-	req = req.WithContext(ctx)
-	if c.o.UserAgent != "" {
-		req.Header.Set("User-Agent", c.o.UserAgent)
-	}
-	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &watchedUpload{req.Body, w}
-		if get := req.GetBody; get != nil {
-			req.GetBody = func() (io.ReadCloser, error) {
-				b, err := get()
-				return &watchedUpload{b, w}, err
-			}
-		}
-	}
-	resp, err := c.http.Do(req)
-	w.timer.Stop()
-	if err != nil {
-		if errors.Is(context.Cause(ctx), errStalled) {
-			err = errStalled
-		}
-		cancel(nil)
-		return nil, requestError(req, err)
-	}
-	resp.Body = &watchedBody{ReadCloser: resp.Body, ctx: ctx, w: w}
-	return resp, nil
 }
 
 type watchedUpload struct {
@@ -102,13 +69,13 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	b.came += n
 	if b.waited += time.Since(began); b.waited >= b.w.limit {
 		if err == nil && b.came < trickle {
-			b.w.cancel(errStalled)
-			err = errStalled
+			b.w.cancel(ErrStalled)
+			err = ErrStalled
 		}
 		b.waited, b.came = 0, 0
 	}
-	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
-		err = errStalled
+	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), ErrStalled) {
+		err = ErrStalled
 	}
 	return n, err
 }

@@ -1,4 +1,4 @@
-package transport
+package httpclient
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ func TestTransferHints(t *testing.T) {
 		{&net.DNSError{Err: "no such host", IsNotFound: true}, "check the name of the host"},
 		{&net.DNSError{Err: "server misbehaving", IsTemporary: true}, ""},
 	} {
-		got := (&transferError{"HEAD", "https://registry.example/v2/", tt.err}).Hint()
+		got := (&TransferError{"HEAD", "https://registry.example/v2/", tt.err}).Hint()
 		if !strings.HasSuffix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%v: hint %q", tt.err, got)
 		}

@@ -1,70 +1,11 @@
 package transport
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"net/http"
-	"net/http/httptest"
-	"net/netip"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 )
-
-func TestPublic(t *testing.T) {
-	for addr, want := range map[string]bool{
-		"8.8.8.8": true, "192.0.2.1": true, "2600::1": true, "::ffff:8.8.8.8": true,
-		"127.0.0.1": false, "::1": false, "::ffff:127.0.0.1": false, "10.1.2.3": false, "172.16.0.1": false,
-		"192.168.0.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false, "0.1.2.3": false,
-		"224.0.0.1": false, "255.255.255.255": false, "198.18.0.1": false, "fe80::1": false, "fe80::1%eth0": false,
-		"fc00::1": false, "fec0::1": false, "ff02::1": false, "::": false, "2002:7f00:1::": false,
-		// An IPv4 address behind the NAT64 of a site.
-		"64:ff9b::8.8.8.8": true, "64:ff9b::127.0.0.1": false, "64:ff9b::10.1.2.3": false, "64:ff9b::169.254.169.254": false,
-		"64:ff9b::100.64.0.1": false, "64:ff9b::0.0.0.0": false, "64:ff9b:1::8.8.8.8": false,
-	} {
-		if got := public(netip.MustParseAddr(addr)); got != want {
-			t.Errorf("%s: %v", addr, got)
-		}
-	}
-}
-
-func TestGuard(t *testing.T) {
-	for _, tt := range []struct {
-		g    guard
-		url  string
-		want bool
-	}{
-		{guard{}, "https://cdn.example/x", true},
-		{guard{}, "https://8.8.8.8/x", true},
-		{guard{}, "http://127.0.0.1/x", false},
-		{guard{}, "http://[::1]:80/x", false},
-		{guard{}, "http://169.254.169.254/latest", false},
-		{guard{}, "ftp://cdn.example/x", false},
-		{guard{}, "file:///etc/passwd", false},
-		{guard{}, "https://user@cdn.example/x", false},
-		{guard{local: true}, "http://127.0.0.1/x", true},
-		{guard{named: []string{"127.0.0.1:8080"}}, "http://127.0.0.1:8080/x", true},
-		{guard{named: []string{"127.0.0.1:8080"}}, "http://127.0.0.1:22/x", false},
-		{guard{hosts: []string{}}, "https://cdn.example/x", false},
-		{guard{hosts: []string{"cdn.example"}}, "https://CDN.example/x", true},
-		{guard{hosts: []string{"cdn.example"}}, "https://cdn.example:443/x", true},
-		{guard{hosts: []string{"cdn.example:443"}}, "https://cdn.example/x", true},
-		{guard{hosts: []string{"cdn.example"}}, "https://cdn.example:8443/x", false},
-		{guard{hosts: []string{"cdn.example"}}, "https://a.cdn.example/x", false},
-		{guard{hosts: []string{"cdn.example"}}, "https://cdn.example.evil.example/x", false},
-		{guard{hosts: []string{"127.0.0.1"}}, "http://127.0.0.1/x", false},
-	} {
-		u, err := url.Parse(tt.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := tt.g.admits(u); (got == nil) != tt.want {
-			t.Errorf("%+v, %s: %v", tt.g, tt.url, got)
-		}
-	}
-}
 
 // TestMirrorRedirects: a mirror chooses the way to public places only.
 func TestMirrorRedirects(t *testing.T) {
@@ -166,27 +107,5 @@ func TestForeignURLsHint(t *testing.T) {
 	var absent *NotFoundError
 	if !errors.As(err, &absent) || !strings.Contains(absent.Hint(), `"cdn.example"; --allow-url-host`) {
 		t.Errorf("%v", err)
-	}
-}
-
-// TestMirrorClientCertificate: the certificate that tells the registry who we are is
-// not shown to a mirror.
-func TestMirrorClientCertificate(t *testing.T) {
-	dir := t.TempDir()
-	srv := httptest.NewTLSServer(nil)
-	defer srv.Close()
-	writeCA(t, srv, dir)
-	key, err := x509.MarshalPKCS8PrivateKey(srv.TLS.Certificates[0].PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "client.cert"), string(pemOf(srv.Certificate().Raw)))
-	write(t, filepath.Join(dir, "client.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
-	c := testClient(t, Options{CertDir: dir})
-	for _, guarded := range []bool{false, true} {
-		tr, err := c.transportFor(transportKey{host: "m.example", guarded: guarded})
-		if err != nil || tr.TLSClientConfig.RootCAs == nil || guarded != (tr.TLSClientConfig.Certificates == nil) {
-			t.Errorf("%+v, %v", tr, err)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package transport
+package httpclient
 
 import (
 	"crypto/tls"
@@ -10,21 +10,21 @@ import (
 	"syscall"
 )
 
-// transferError is a request that got no answer.
-type transferError struct {
+// TransferError is a request that got no answer.
+type TransferError struct {
 	method, where string
 	err           error
 }
 
 // Error names the request. The query of the URL is left out: those of storage
 // networks carry signatures.
-func (e *transferError) Error() string { return fmt.Sprintf("%s %q: %v", e.method, e.where, e.err) }
+func (e *TransferError) Error() string { return fmt.Sprintf("%s %q: %v", e.method, e.where, e.err) }
 
 // Unwrap gives the cause.
-func (e *transferError) Unwrap() error { return e.err }
+func (e *TransferError) Unwrap() error { return e.err }
 
 // Hint knows the causes that a setting cures, and what is to be looked at.
-func (e *transferError) Hint() string {
+func (e *TransferError) Hint() string {
 	var cert *tls.CertificateVerificationError
 	var dns *net.DNSError
 	switch {
@@ -40,21 +40,6 @@ func (e *transferError) Hint() string {
 	return ""
 }
 
-// Unreachable tells that an error is about the way to a registry, or about its
-// state, and not about what was asked for: it may be gone the next time.
-func Unreachable(err error) bool {
-	var transfer *transferError
-	var status *StatusError
-	var cert *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &status):
-		return passing(status.Code)
-	case errors.As(err, &transfer):
-		return !errors.As(err, &cert) && !errors.Is(err, http.ErrSchemeMismatch)
-	}
-	return errors.Is(err, errStalled) || errors.Is(err, errBroken)
-}
-
 // requestError describes a failed request with the URL where it failed, which
 // after redirects is not the one it began with.
 func requestError(req *http.Request, err error) error {
@@ -66,5 +51,5 @@ func requestError(req *http.Request, err error) error {
 			u = req.URL.ResolveReference(at) // a Location may be relative
 		}
 	}
-	return &transferError{req.Method, u.Scheme + "://" + u.Host + u.Path, err}
+	return &TransferError{req.Method, u.Scheme + "://" + u.Host + u.Path, err}
 }
