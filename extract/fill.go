@@ -190,7 +190,7 @@ func (j *job) image(in *intake, entries []spec.Entry) (*bootdir.Image, []keptLis
 	t := j.target
 	var layers []bootdir.Layer
 	var lists []keptList
-	for i, l := range t.layers {
+	for i, l := range in.layers {
 		r := l.record()
 		r.Entries = in.entries[i]
 		for _, list := range in.chunkListsOf(i) {

@@ -38,7 +38,7 @@ func (in *intake) finish() ([]spec.Entry, error) {
 
 func (in *intake) allEntries() []spec.Entry {
 	var all []spec.Entry
-	for i := range in.target.layers {
+	for i := range in.layers {
 		all = append(all, in.entries[i]...)
 	}
 	return all

@@ -13,7 +13,7 @@ import (
 // entry links are not among them, as SHA256SUM need not list them.
 func (in *intake) promises() map[string]string {
 	sums := map[string]string{}
-	for _, l := range in.target.layers {
+	for _, l := range in.layers {
 		entries, _ := l.foresee(in.known)
 		for _, e := range entries {
 			if e.Type == spec.TypeFile && e.SHA256 != "" {
@@ -41,7 +41,7 @@ func (in *intake) promises() map[string]string {
 func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
 	var raw []spec.Entry
 	complete = true
-	for i, l := range in.target.layers {
+	for i, l := range in.layers {
 		held, ok := in.entries[i], in.entries[i] != nil
 		if known, foreseen := l.foresee(in.known); foreseen && !ok {
 			held, ok = known, true
@@ -126,7 +126,7 @@ func (in *intake) reuseFile(it Item) (ok bool, err error) {
 // replayable gives what a layer holds if that is known, and all its files are
 // staged or equal to one that is.
 func (in *intake) replayable(layer int) ([]spec.Entry, bool) {
-	entries, ok := in.target.layers[layer].foresee(in.known)
+	entries, ok := in.layers[layer].foresee(in.known)
 	if !ok {
 		return nil, false
 	}

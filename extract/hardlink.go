@@ -9,7 +9,7 @@ import (
 // linkAll makes the hard links of all layers, in the order of the image, once
 // their targets are there. Finish takes copies of entry links out again.
 func (in *intake) linkAll() error {
-	for i := range in.target.layers {
+	for i := range in.layers {
 		for k := range in.entries[i] {
 			e := &in.entries[i][k]
 			if e.Type != spec.TypeHardlink {

@@ -21,6 +21,7 @@ import (
 type intake struct {
 	src      transport.Source
 	target   *target
+	layers   []layer // of the target, in its order
 	known    layerIndex
 	stage    stager
 	progress transport.Progress
@@ -88,7 +89,7 @@ type stagedFile interface {
 
 func newIntake(src transport.Source, t *target, known layerIndex, s stager, p transport.Progress) *intake {
 	in := &intake{
-		src: src, target: t, known: known, stage: s, progress: p,
+		src: src, target: t, layers: layersOf(t), known: known, stage: s, progress: p,
 		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, content: map[string]string{},
 		seen: map[string]spec.EntryType{}, reused: map[string]string{},
 		stock: nowhere{}, prints: map[int]*blueprint{}, drawn: map[string]int64{}, loose: map[string]bool{},
@@ -104,7 +105,7 @@ func newIntake(src transport.Source, t *target, known layerIndex, s stager, p tr
 // the checksum list, which decides what else is needed, is found early whoever
 // built the image.
 func (in *intake) order() []int {
-	order := make([]int, len(in.target.layers))
+	order := make([]int, len(in.layers))
 	for i := range order {
 		order[i] = i
 	}
@@ -117,7 +118,7 @@ func (in *intake) order() []int {
 // weight is the size of a layer in bytes, 0 for a first one that may hold the
 // list alone, as the format wants it.
 func (in *intake) weight(layer int) int64 {
-	if size := in.target.layers[layer].blob().Size; layer > 0 || size > spec.MaxSumsSize {
+	if size := in.layers[layer].blob().Size; layer > 0 || size > spec.MaxSumsSize {
 		return size
 	}
 	return 0
@@ -152,7 +153,7 @@ func (in *intake) readLayer(ctx context.Context, i int) error {
 
 // readWhole streams one layer: blob → decompression → entries → stage.
 func (in *intake) readWhole(ctx context.Context, i int) (err error) {
-	l := in.target.layers[i]
+	l := in.layers[i]
 	desc := l.blob()
 	defer func() {
 		if err != nil {

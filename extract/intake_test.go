@@ -23,7 +23,8 @@ func imageLayer(at int, diffID string, size int64) layer {
 }
 
 func newTestIntake(sums map[string]string) *intake {
-	in := newIntake(nil, &target{layers: []layer{imageLayer(0, "", 0)}}, layerIndex{}, nowhere{}, nil)
+	in := newIntake(nil, &target{}, layerIndex{}, nowhere{}, nil)
+	in.layers = []layer{imageLayer(0, "", 0)}
 	in.sums, in.exact = sums, sums != nil
 	return in
 }
@@ -108,7 +109,7 @@ func TestPayloadAfterHardLinkTargetMoved(t *testing.T) {
 	in.known = layerIndex{tars: map[string]knownLayer{"d": {&bootdir.Layer{DiffID: "d", Entries: []spec.Entry{
 		{Path: "k2", Type: spec.TypeHardlink, Target: "k", SHA256: "old"},
 	}}, &bootdir.Image{}}}}
-	in.target.layers[0] = imageLayer(0, "d", 0)
+	in.layers[0] = imageLayer(0, "d", 0)
 	entries, _ := in.foreseen()
 	for _, e := range entries {
 		if e.Path == "k2" && e.SHA256 != "new" {
@@ -123,9 +124,9 @@ func TestOrderOfLayers(t *testing.T) {
 		"[2 1 0]": {spec.MaxSumsSize + 1, 30, 10}, // too large for that
 	} {
 		in := newTestIntake(nil)
-		in.target.layers = nil
+		in.layers = nil
 		for i, size := range sizes {
-			in.target.layers = append(in.target.layers, imageLayer(i, "", size))
+			in.layers = append(in.layers, imageLayer(i, "", size))
 		}
 		if got := fmt.Sprint(in.order()); got != want {
 			t.Errorf("sizes %v are read in the order %s, want %s", sizes, got, want)

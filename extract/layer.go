@@ -11,6 +11,23 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
+// layersOf makes the layers of a target, for one that reads them.
+func layersOf(t *target) []layer {
+	layers := make([]layer, len(t.holds))
+	for i, holds := range t.holds {
+		desc := t.manifest.Layers[i]
+		switch {
+		case holds.Path == "":
+			layers[i] = emptyLayer{desc}
+		case holds.Dir:
+			layers[i] = &tarLayer{desc: desc, at: i, holds: holds}
+		default:
+			layers[i] = &fileLayer{desc: desc, at: i, holds: holds}
+		}
+	}
+	return layers
+}
+
 // layer is one layer of a target: what is known of it before it is read, and
 // how it is read. The intake treats all alike, be they tars or single files.
 type layer interface {

@@ -69,17 +69,22 @@ func TestRecordsOfOneBlob(t *testing.T) {
 }
 
 func TestPromises(t *testing.T) {
-	file := func(title, content string) layer {
+	artifact := &target{form: spec.FormTitled, manifest: &ocispec.Manifest{}}
+	file := func(title, content string) {
 		d := ocispec.Descriptor{MediaType: "a/b", Digest: digest.FromString(content), Size: 1, Annotations: map[string]string{ocispec.AnnotationTitle: title}}
 		holds, _, err := spec.ParseArtifactLayer(d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &fileLayer{desc: d, holds: holds}
+		artifact.manifest.Layers, artifact.holds = append(artifact.manifest.Layers, d), append(artifact.holds, holds)
 	}
-	in := newIntake(nil, &target{form: spec.FormTitled, layers: []layer{
-		file("shim", "s"), file("BOOT", "s"), file("BOOTA", "other"), file("sub/BOOT", "s"), file("sub/BOOTL", "s"), emptyLayer{},
-	}}, layerIndex{}, nowhere{}, nil)
+	file("shim", "s")
+	file("BOOT", "s")
+	file("BOOTA", "other")
+	file("sub/BOOT", "s")
+	file("sub/BOOTL", "s")
+	artifact.manifest.Layers, artifact.holds = append(artifact.manifest.Layers, ocispec.DescriptorEmptyJSON), append(artifact.holds, spec.ArtifactLayer{})
+	in := newIntake(nil, artifact, layerIndex{}, nowhere{}, nil)
 	var names []string
 	for p := range in.sums {
 		names = append(names, p)

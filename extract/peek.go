@@ -33,7 +33,7 @@ func (in *intake) peekPays(l layer) bool {
 // in parts. It is proved with the layer, as all of that; where the proof fails, the
 // tree is begun once more without a peek.
 func (in *intake) peekSums(ctx context.Context, i int) (bool, error) {
-	l := in.target.layers[i].(*tarLayer)
+	l := in.layers[i].(*tarLayer)
 	b, err := in.draw(ctx, l)
 	if err == nil && b == nil {
 		return false, nil

@@ -147,7 +147,7 @@ func (in *intake) dropBeginnings() {
 }
 
 func (in *intake) eachBeginning(f func(desc ocispec.Descriptor, p *bootdir.Partial)) {
-	for i, l := range in.target.layers {
+	for i, l := range in.layers {
 		if _, ok := in.replayable(i); !ok && keepsBeginning(l) {
 			desc := l.blob()
 			f(desc, in.dir.Partial(desc.Digest.String(), desc.Size))

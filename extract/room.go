@@ -17,7 +17,7 @@ import (
 // an inode for every new file, and for every name of a tree and its generation.
 func (p *Placement) room(in *intake, want []spec.Entry) error {
 	var bytes int64
-	for i, l := range in.target.layers {
+	for i, l := range in.layers {
 		if _, ok := in.replayable(i); ok || in.entries[i] != nil {
 			continue
 		}
@@ -63,7 +63,7 @@ func (in *intake) readForSums(ctx context.Context, layer int) error {
 // unpacked is how many bytes a layer takes on the disk. If it is large and does not
 // declare that, its tables are asked.
 func (in *intake) unpacked(ctx context.Context, layer int) (int64, error) {
-	l := in.target.layers[layer]
+	l := in.layers[layer]
 	size := l.space()
 	t, ok := l.(*tarLayer)
 	if !ok || t.desc.Size < peekMin {
@@ -159,8 +159,8 @@ func spaceFor(jobs []*job, known layerIndex, reuse map[*job]int64) int64 {
 	seen := map[string]bool{}
 	for _, j := range jobs {
 		var bytes int64
-		for i, l := range j.target.layers {
-			name := j.target.manifest.Layers[i].Digest.String()
+		for _, l := range layersOf(j.target) {
+			name := l.blob().Digest.String()
 			if _, there := l.recorded(known); there || seen[name] {
 				continue
 			}

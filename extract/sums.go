@@ -15,7 +15,7 @@ import (
 func (in *intake) findSums(ctx context.Context) error {
 	var large []int
 	for _, i := range in.order() {
-		l := in.target.layers[i]
+		l := in.layers[i]
 		if !l.may(spec.SumsName) {
 			continue
 		}
@@ -90,7 +90,7 @@ func (in *intake) agree(listed map[string]string) error {
 
 // may tells whether any layer can make something at a path.
 func (in *intake) may(p string) bool {
-	for _, l := range in.target.layers {
+	for _, l := range in.layers {
 		if l.may(p) {
 			return true
 		}

@@ -27,7 +27,7 @@ const (
 // these are all that have one, since it wants to know links, directories and
 // sizes and fetches nothing else.
 func (in *intake) survey(ctx context.Context) error {
-	for i := range in.target.layers {
+	for i := range in.layers {
 		if _, known := in.replayableByRecord(i); known || in.entries[i] != nil {
 			continue
 		}
@@ -40,7 +40,7 @@ func (in *intake) survey(ctx context.Context) error {
 
 // surveyLayer draws one blueprint, once, if it pays.
 func (in *intake) surveyLayer(ctx context.Context, i int) error {
-	l, ok := in.target.layers[i].(*tarLayer)
+	l, ok := in.layers[i].(*tarLayer)
 	if _, done := in.prints[i]; !ok || done || !in.exact || l.holds.Digest == "" || !in.surveyPays(l) {
 		return nil
 	}
@@ -128,7 +128,7 @@ func (in *intake) gone() (bytes int64) {
 // replayableByRecord tells whether the records say what a layer holds, and that
 // all of it is on the disk. Reuse finds out whether that is true.
 func (in *intake) replayableByRecord(i int) ([]spec.Entry, bool) {
-	entries, ok := in.target.layers[i].foresee(in.known)
+	entries, ok := in.layers[i].foresee(in.known)
 	if !ok {
 		return nil, false
 	}

@@ -24,7 +24,10 @@ type target struct {
 	platform      spec.Platform     // zero where an artifact names none
 	labels        map[string]string // netboot labels, from wherever the form has them
 	created       *time.Time        // as the publisher says; nil if he does not
-	layers        []layer           // one for each of the manifest, in its order
+	// holds is what each layer of the manifest holds, in its order: a file, or a tar
+	// whose directory is "." for an image. It is zero, without a path, for the
+	// placeholder of an artifact without files.
+	holds []spec.ArtifactLayer
 }
 
 // platformName is the platform as records and reports have it: empty where the
@@ -112,7 +115,7 @@ func (t *target) refuseNoTree() error {
 	return nil
 }
 
-// readImage derives platform, labels and layers of an image, and refuses what
+// readImage derives platform, labels and what the layers of an image hold, and refuses what
 // contradicts itself before a layer is fetched.
 func (t *target) readImage() error {
 	var ok bool
@@ -127,9 +130,8 @@ func (t *target) readImage() error {
 		return err
 	}
 	t.created = t.config.Created
-	for i, l := range t.manifest.Layers {
-		whole := spec.ArtifactLayer{Path: ".", Dir: true, Digest: t.config.RootFS.DiffIDs[i]}
-		t.layers = append(t.layers, &tarLayer{desc: l, at: i, holds: whole})
+	for i := range t.manifest.Layers {
+		t.holds = append(t.holds, spec.ArtifactLayer{Path: ".", Dir: true, Digest: t.config.RootFS.DiffIDs[i]})
 	}
 	return nil
 }
@@ -149,18 +151,12 @@ func (t *target) readArtifact() error {
 	if when, err := time.Parse(time.RFC3339, t.manifest.Annotations[ocispec.AnnotationCreated]); err == nil {
 		t.created = &when
 	}
-	for i, l := range t.manifest.Layers {
-		holds, ok, err := spec.ParseArtifactLayer(l)
-		switch {
-		case err != nil:
+	for _, l := range t.manifest.Layers {
+		holds, _, err := spec.ParseArtifactLayer(l)
+		if err != nil {
 			return err
-		case !ok:
-			t.layers = append(t.layers, emptyLayer{l})
-		case holds.Dir:
-			t.layers = append(t.layers, &tarLayer{desc: l, at: i, holds: holds})
-		default:
-			t.layers = append(t.layers, &fileLayer{desc: l, at: i, holds: holds})
 		}
+		t.holds = append(t.holds, holds)
 	}
 	return nil
 }
