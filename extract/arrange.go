@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nbpack/nbpack/extract/layout"
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -56,7 +57,7 @@ func (o Options) CheckLayouts() error {
 // Question spells out what of the options decides, besides the content, whether a reference
 // is laid out and where: equal questions about equal content have equal answers.
 func (o Options) Question() string {
-	q := selectionName(o.Platforms) + " " + strings.Join(o.layoutNames(), " ")
+	q := resolve.SelectionName(o.Platforms) + " " + strings.Join(o.layoutNames(), " ")
 	for _, label := range slices.Sorted(maps.Keys(o.Set)) {
 		q += fmt.Sprintf(" %s=%q", label, o.Set[label])
 	}
@@ -88,8 +89,8 @@ func (p *Placement) wants(t *bootdir.Tree) bool {
 
 // aim gives the live paths of a target, one for each layout. They must be its own in
 // this run.
-func (p *Placement) aim(t *target, ref transport.Reference) ([]string, error) {
-	labels, err := layout.WithSet(t.labels, p.opts.Set)
+func (p *Placement) aim(t *resolve.Target, ref transport.Reference) ([]string, error) {
+	labels, err := layout.WithSet(t.Labels, p.opts.Set)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (p *Placement) aim(t *target, ref transport.Reference) ([]string, error) {
 		if slices.Contains(lives, live) {
 			return nil, &usageError{msg: fmt.Sprintf("two of the layouts put the tree at %q", live), hint: "give each a path of its own with a template"}
 		}
-		if err := claim(p.claimed, live, t.desc.Digest.String()); err != nil {
+		if err := claim(p.claimed, live, t.Descriptor.Digest.String()); err != nil {
 			return nil, err
 		}
 		if err := p.aloneAtTop(live, ref); err != nil {
@@ -149,8 +150,8 @@ func (pl *spot) moved() bool {
 
 // arrangement says what the tree will show of an image with these entries; nil for
 // all of it, path by path.
-func (pl *spot) arrangement(t *target, entries []spec.Entry, partial bool) (*bootdir.Arrangement, error) {
-	labels, err := layout.WithSet(t.labels, pl.next.Set)
+func (pl *spot) arrangement(t *resolve.Target, entries []spec.Entry, partial bool) (*bootdir.Arrangement, error) {
+	labels, err := layout.WithSet(t.Labels, pl.next.Set)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func (p *Placement) standing(pl *spot) []spec.Entry {
 
 // sameShown tells whether the record of a tree that does not move has what its layout
 // would show of it now: the layout may have changed its mind with the program.
-func (p *Placement) sameShown(t *target, pl *spot) (bool, error) {
+func (p *Placement) sameShown(t *resolve.Target, pl *spot) (bool, error) {
 	if pl.layout.Plain() {
 		return pl.cur.Arrangement == nil, nil
 	}
@@ -256,7 +257,7 @@ func (pl *spot) lost(a *bootdir.Arrangement, anew map[string]bool) map[string]bo
 }
 
 // clear tells whether the site is in the way of what an image brings to a place.
-func (p *Placement) clear(pl *spot, t *target, want []spec.Entry) error {
+func (p *Placement) clear(pl *spot, t *resolve.Target, want []spec.Entry) error {
 	a, err := pl.arrangement(t, want, true)
 	if err != nil {
 		return err

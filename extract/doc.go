@@ -1,7 +1,7 @@
 // Package extract turns netboot images into boot trees on disk.
 //
-// One pull runs through five steps, each in a file of its own: resolve (which
-// manifest, for which platform), layout (which path below the boot directory),
+// One pull runs through five steps: resolve (which manifest, for which platform)
+// and layout (which path below the boot directory), which have rooms of their own,
 // plan (what to keep, write and remove), intake (layers into a stage, as whole
 // blobs or in the parts that are missing, every byte proved) and the commit, which
 // internal/bootdir does.

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/internal/trust"
@@ -92,9 +93,10 @@ func kindOf(err error) FailureKind {
 		locked   *bootdir.LockedError
 		absent   *transport.NotFoundError
 		denied   *transport.AuthError
-		platform *PlatformError
+		platform *resolve.PlatformError
 		refusal  *spec.Refusal
 		usage    *usageError
+		misnamed *resolve.UsageError
 		unsigned *trust.UnverifiedError
 		rejected *trust.PolicyRejection
 	)
@@ -115,7 +117,7 @@ func kindOf(err error) FailureKind {
 		return FailNotFound
 	case errors.As(err, &platform):
 		return FailPlatform
-	case errors.As(err, &refusal) && refusal.Rule == "live-path", errors.As(err, &usage):
+	case errors.As(err, &refusal) && refusal.Rule == "live-path", errors.As(err, &usage), errors.As(err, &misnamed):
 		return FailConflict
 	case errors.As(err, &refusal), errors.As(err, &unsigned), errors.As(err, &rejected):
 		return FailRefused

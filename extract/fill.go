@@ -201,8 +201,8 @@ func (j *job) image(in *intake, entries []spec.Entry) (*bootdir.Image, []keptLis
 	}
 	return &bootdir.Image{
 		Policy: j.places[0].next.Policy, Evidence: j.places[0].next.Evidence,
-		Digest: t.desc.Digest.String(), MediaType: t.desc.MediaType,
-		Manifest: t.manifestBytes, Config: t.configBytes, Platform: t.platformName(),
-		Labels: t.labels, Created: t.created, Layers: layers, Sums: in.sumList, Entries: entries,
+		Digest: t.Descriptor.Digest.String(), MediaType: t.Descriptor.MediaType,
+		Manifest: t.ManifestBytes, Config: t.ConfigBytes, Platform: t.PlatformName(),
+		Labels: t.Labels, Created: t.Created, Layers: layers, Sums: in.sumList, Entries: entries,
 	}, lists
 }

@@ -14,7 +14,7 @@ import (
 // image's entries, hard links as the files they are, and the entry links.
 func (in *intake) finish() ([]spec.Entry, error) {
 	raw := in.allEntries()
-	img := in.target.image()
+	img := in.target.Image()
 	img.Sums, img.HasSums, img.Entries = in.sumList, in.exact, raw
 	if err := spec.FirstError(spec.Check(img)); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (in *intake) finish() ([]spec.Entry, error) {
 			}
 		}
 	}
-	links := append(tree.linkCopies(copies, in.target.labels), tree.entryLinks(in.target.labels)...)
+	links := append(tree.linkCopies(copies, in.target.Labels), tree.entryLinks(in.target.Labels)...)
 	for _, link := range links {
 		if err := in.stage.Symlink(link.Path, link.Target); err != nil {
 			return nil, err

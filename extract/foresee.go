@@ -64,8 +64,8 @@ func (in *intake) foreseen() (entries []spec.Entry, complete bool) {
 			tree[p] = spec.Entry{Path: p, Type: spec.TypeFile, SHA256: sum}
 		}
 	}
-	tree.linkCopies(copies, in.target.labels)
-	tree.entryLinks(in.target.labels)
+	tree.linkCopies(copies, in.target.Labels)
+	tree.entryLinks(in.target.Labels)
 	return tree.list(), complete
 }
 

@@ -7,6 +7,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/extract/layout"
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -96,7 +97,7 @@ func (p *Placement) repairPinned(ctx context.Context, j *job, pl *spot) error {
 		p.unchangedReport(pl.cur, j.top, j.meter)
 		return nil
 	}
-	t, err := (&resolver{src: j.src, mem: p.dir, ref: pl.cur.Reference}).recall(ctx, pl.cur.Digest)
+	t, err := (&resolve.Resolver{Source: j.src, Memory: p.dir, Reference: pl.cur.Reference}).Recall(ctx, pl.cur.Digest)
 	if err != nil {
 		return fmt.Errorf("repair %q: %w", pl.cur.Live, err)
 	}
@@ -121,7 +122,7 @@ func again(cur *bootdir.Tree) (*spot, error) {
 type job struct {
 	src    transport.Source
 	meter  *Meter
-	target *target
+	target *resolve.Target
 	places []*spot
 	top    ocispec.Descriptor
 	pin    bool
@@ -203,7 +204,7 @@ func (p *Placement) sameLinks(j *job, pl *spot) bool {
 		return true
 	}
 	for _, l := range spec.EntryLinks() {
-		if img.Labels[l.Label] != j.target.labels[l.Label] {
+		if img.Labels[l.Label] != j.target.Labels[l.Label] {
 			return false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -20,7 +21,7 @@ import (
 // what is promised of it.
 type intake struct {
 	src      transport.Source
-	target   *target
+	target   *resolve.Target
 	layers   []layer // of the target, in its order
 	known    layerIndex
 	stage    stager
@@ -87,7 +88,7 @@ type stagedFile interface {
 	Suspend()
 }
 
-func newIntake(src transport.Source, t *target, known layerIndex, s stager, p transport.Progress) *intake {
+func newIntake(src transport.Source, t *resolve.Target, known layerIndex, s stager, p transport.Progress) *intake {
 	in := &intake{
 		src: src, target: t, layers: layersOf(t), known: known, stage: s, progress: p,
 		entries: map[int][]spec.Entry{}, staged: map[string]spec.Entry{}, content: map[string]string{},
@@ -95,7 +96,7 @@ func newIntake(src transport.Source, t *target, known layerIndex, s stager, p tr
 		stock: nowhere{}, prints: map[int]*blueprint{}, drawn: map[string]int64{}, loose: map[string]bool{},
 		spoiled: map[string]bool{}, lists: map[int][]keptList{}, logf: func(string, ...any) {},
 	}
-	if t.form.NamesFiles() {
+	if t.Form.NamesFiles() {
 		in.sums = in.promises()
 	}
 	return in

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -23,7 +24,7 @@ func imageLayer(at int, diffID string, size int64) layer {
 }
 
 func newTestIntake(sums map[string]string) *intake {
-	in := newIntake(nil, &target{}, layerIndex{}, nowhere{}, nil)
+	in := newIntake(nil, &resolve.Target{}, layerIndex{}, nowhere{}, nil)
 	in.layers = []layer{imageLayer(0, "", 0)}
 	in.sums, in.exact = sums, sums != nil
 	return in

@@ -6,16 +6,17 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/archive"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // layersOf makes the layers of a target, for one that reads them.
-func layersOf(t *target) []layer {
-	layers := make([]layer, len(t.holds))
-	for i, holds := range t.holds {
-		desc := t.manifest.Layers[i]
+func layersOf(t *resolve.Target) []layer {
+	layers := make([]layer, len(t.Holds))
+	for i, holds := range t.Holds {
+		desc := t.Manifest.Layers[i]
 		switch {
 		case holds.Path == "":
 			layers[i] = emptyLayer{desc}

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -69,21 +70,21 @@ func TestRecordsOfOneBlob(t *testing.T) {
 }
 
 func TestPromises(t *testing.T) {
-	artifact := &target{form: spec.FormTitled, manifest: &ocispec.Manifest{}}
+	artifact := &resolve.Target{Form: spec.FormTitled, Manifest: &ocispec.Manifest{}}
 	file := func(title, content string) {
 		d := ocispec.Descriptor{MediaType: "a/b", Digest: digest.FromString(content), Size: 1, Annotations: map[string]string{ocispec.AnnotationTitle: title}}
 		holds, _, err := spec.ParseArtifactLayer(d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		artifact.manifest.Layers, artifact.holds = append(artifact.manifest.Layers, d), append(artifact.holds, holds)
+		artifact.Manifest.Layers, artifact.Holds = append(artifact.Manifest.Layers, d), append(artifact.Holds, holds)
 	}
 	file("shim", "s")
 	file("BOOT", "s")
 	file("BOOTA", "other")
 	file("sub/BOOT", "s")
 	file("sub/BOOTL", "s")
-	artifact.manifest.Layers, artifact.holds = append(artifact.manifest.Layers, ocispec.DescriptorEmptyJSON), append(artifact.holds, spec.ArtifactLayer{})
+	artifact.Manifest.Layers, artifact.Holds = append(artifact.Manifest.Layers, ocispec.DescriptorEmptyJSON), append(artifact.Holds, spec.ArtifactLayer{})
 	in := newIntake(nil, artifact, layerIndex{}, nowhere{}, nil)
 	var names []string
 	for p := range in.sums {

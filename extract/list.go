@@ -6,6 +6,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -67,9 +68,9 @@ func ListImage(ctx context.Context, c *transport.Client, ref transport.Reference
 		return nil, err
 	}
 	l := &lister{
-		resolver: resolver{src: src, mem: noMemory{}, ref: ref.String()},
-		files:    files,
-		list:     &Listing{Reference: ref.String(), Digest: top.Digest.String(), MediaType: top.MediaType},
+		from:  &resolve.Resolver{Source: src, Reference: ref.String()},
+		files: files,
+		list:  &Listing{Reference: ref.String(), Digest: top.Digest.String(), MediaType: top.MediaType},
 	}
 	switch {
 	case spec.IsManifest(top.MediaType):
@@ -84,14 +85,14 @@ func ListImage(ctx context.Context, c *transport.Client, ref transport.Reference
 
 // lister gathers a Listing.
 type lister struct {
-	resolver
+	from  *resolve.Resolver
 	files bool
 	list  *Listing
 }
 
 // lone lists a manifest that no index holds.
 func (l *lister) lone(ctx context.Context, top ocispec.Descriptor, platforms []string) error {
-	body, mediaType, err := l.document(ctx, top)
+	body, mediaType, err := l.from.Document(ctx, top)
 	if err != nil {
 		return err
 	}
@@ -111,12 +112,12 @@ func (l *lister) lone(ctx context.Context, top ocispec.Descriptor, platforms []s
 
 // some lists the boot trees that platforms choose.
 func (l *lister) some(ctx context.Context, top ocispec.Descriptor, platforms []string) error {
-	targets, err := l.resolve(ctx, top, platforms)
+	targets, err := l.from.Targets(ctx, top, platforms)
 	if err != nil {
 		return err
 	}
-	for i := range targets {
-		if err := l.tree(ctx, &targets[i]); err != nil {
+	for _, t := range targets {
+		if err := l.tree(ctx, t); err != nil {
 			return err
 		}
 	}
@@ -126,41 +127,29 @@ func (l *lister) some(ctx context.Context, top ocispec.Descriptor, platforms []s
 // all lists every entry of an index. What cannot be a boot tree is listed with
 // what it is, or with the reason.
 func (l *lister) all(ctx context.Context, top ocispec.Descriptor) error {
-	leaves, err := l.leaves(ctx, top)
-	if err != nil {
-		return err
-	}
-	trees := map[string]candidate{}
-	for _, c := range candidates(leaves) {
-		trees[c.desc.Digest.String()+c.platform.String()] = c
-	}
-	for _, d := range leaves {
-		platform, _ := spec.PlatformOf(d.Platform)
-		c, ok := trees[d.Digest.String()+platform.String()]
-		if !ok {
+	return l.from.Each(ctx, top, func(d ocispec.Descriptor, t *resolve.Target, err error) error {
+		if t == nil && err == nil {
 			l.other(d, nil, whatIs(d))
-			continue
+			return nil
 		}
-		t, err := l.chosen(ctx, c)
 		if err == nil {
 			err = l.tree(ctx, t)
 		}
 		var refused *spec.Refusal
 		if errors.As(err, &refused) {
 			l.other(d, nil, "no boot tree: "+refused.Error())
-		} else if err != nil {
-			return err
+			return nil
 		}
-	}
-	return nil
+		return err
+	})
 }
 
-func (l *lister) tree(ctx context.Context, t *target) error {
-	image := PlatformImage{Platform: t.platformName(), Form: t.form, Digest: t.desc.Digest.String(), Labels: t.labels}
-	image.Size = t.desc.Size + sizeOfBlobs(t.manifest)
+func (l *lister) tree(ctx context.Context, t *resolve.Target) error {
+	image := PlatformImage{Platform: t.PlatformName(), Form: t.Form, Digest: t.Descriptor.Digest.String(), Labels: t.Labels}
+	image.Size = t.Descriptor.Size + sizeOfBlobs(t.Manifest)
 	if l.files {
 		var err error
-		if image.Files, err = listFiles(ctx, l.src, t); err != nil {
+		if image.Files, err = listFiles(ctx, l.from.Source, t); err != nil {
 			return err
 		}
 	}
@@ -192,7 +181,7 @@ func sizeOfBlobs(m *ocispec.Manifest) int64 {
 
 // listFiles lists a tree. What neither the manifest nor the tables of layers say it
 // reads from the layers.
-func listFiles(ctx context.Context, src transport.Source, t *target) ([]ListedFile, error) {
+func listFiles(ctx context.Context, src transport.Source, t *resolve.Target) ([]ListedFile, error) {
 	in := newIntake(src, t, layerIndex{}, nowhere{}, nil)
 	entries, complete := in.foreseen()
 	if !complete {

@@ -7,6 +7,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/extract/layout"
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -86,32 +87,35 @@ func (p *Placement) consider(ctx context.Context, ref transport.Reference, m *Me
 	if err != nil {
 		return err
 	}
-	r := &resolver{src: src, mem: p.dir, ref: ref.String(), set: p.opts.Set, lenient: p.opts.Lenient, admit: admitted.entry}
-	targets, err := r.resolve(ctx, top, p.opts.Platforms)
+	r := &resolve.Resolver{
+		Source: src, Memory: p.dir, Reference: ref.String(),
+		Set: p.opts.Set, Lenient: p.opts.Lenient, Admit: admitted.entry,
+	}
+	targets, err := r.Targets(ctx, top, p.opts.Platforms)
 	if err != nil {
 		return err
 	}
 	base := bootdir.Tree{
 		Reference: ref.String(), Scheme: src.Scheme(), TagDigest: top.Digest.String(),
 		Set: p.opts.Set, Catalog: p.opts.Catalog, Release: p.opts.Release, Keep: p.keep(),
-		Selection: bootdir.Selection{Spec: selectionName(p.opts.Platforms), Layouts: p.several()}, Policy: p.opts.Trust.ID(),
+		Selection: bootdir.Selection{Spec: resolve.SelectionName(p.opts.Platforms), Layouts: p.several()}, Policy: p.opts.Trust.ID(),
 	}
 	lives := make([][]string, len(targets))
-	for i := range targets {
-		if lives[i], err = p.aim(&targets[i], ref); err != nil {
+	for i, t := range targets {
+		if lives[i], err = p.aim(t, ref); err != nil {
 			return err
 		}
 		// One tree for each live path.
 		if !slices.ContainsFunc(lives[:i], func(l []string) bool { return slices.Equal(l, lives[i]) }) {
-			base.Selection.Platforms = append(base.Selection.Platforms, targets[i].platformName())
+			base.Selection.Platforms = append(base.Selection.Platforms, t.PlatformName())
 		}
 	}
-	for i := range targets {
-		j := &job{src: src, meter: m, target: &targets[i], top: top}
+	for i, t := range targets {
+		j := &job{src: src, meter: m, target: t, top: top}
 		for k, live := range lives[i] {
 			next := base
-			next.Live, next.Layout, next.Digest, next.Platform = live, p.layouts[k].String(), j.target.desc.Digest.String(), j.target.platformName()
-			next.Created, next.Evidence = j.target.created, admitted.record(next.Digest)
+			next.Live, next.Layout, next.Digest, next.Platform = live, p.layouts[k].String(), t.Descriptor.Digest.String(), t.PlatformName()
+			next.Created, next.Evidence = t.Created, admitted.record(next.Digest)
 			j.places = append(j.places, &spot{next: &next, layout: p.layouts[k]})
 		}
 		p.jobs = append(p.jobs, j)
@@ -164,7 +168,7 @@ func (p *Placement) made(ref transport.Reference, tagDigest string) ([]bootdir.T
 	}
 	var made []bootdir.Tree
 	for _, t := range all {
-		if t.Release == p.opts.Release && t.TagDigest == tagDigest && t.Selection.Spec == selectionName(p.opts.Platforms) &&
+		if t.Release == p.opts.Release && t.TagDigest == tagDigest && t.Selection.Spec == resolve.SelectionName(p.opts.Platforms) &&
 			p.wants(&t) && p.wears(&t) && equalMaps(t.Set, p.opts.Set) && p.sameTrust(t.Policy) &&
 			(p.opts.Live == "" || p.opts.Live == t.Mode) {
 			made = append(made, t)
@@ -199,15 +203,15 @@ func (p *Placement) takeOver(t *bootdir.Tree) error {
 }
 
 // refuseDowngrade compares the creation times of two images of one reference.
-func (p *Placement) refuseDowngrade(t *target, cur *bootdir.Tree, ref string) error {
-	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Release != p.opts.Release || cur.Created == nil || t.created == nil {
+func (p *Placement) refuseDowngrade(t *resolve.Target, cur *bootdir.Tree, ref string) error {
+	if cur == nil || p.opts.AllowDowngrade || cur.Reference != ref || cur.Release != p.opts.Release || cur.Created == nil || t.Created == nil {
 		return nil
 	}
-	if !t.created.Before(*cur.Created) {
+	if !t.Created.Before(*cur.Created) {
 		return nil
 	}
 	r := spec.Refuse(spec.RuleDowngrade, "", "%q now names an image created %s, older than the installed one of %s",
-		ref, t.created.UTC().Format("2006-01-02T15:04:05Z"), cur.Created.UTC().Format("2006-01-02T15:04:05Z"))
+		ref, t.Created.UTC().Format("2006-01-02T15:04:05Z"), cur.Created.UTC().Format("2006-01-02T15:04:05Z"))
 	r.Advice = "if this step back is wanted, pull with --allow-downgrade"
 	return r
 }

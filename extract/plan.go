@@ -161,11 +161,11 @@ func printable(s string) string {
 }
 
 // recorded returns the entries that the record of a tree says are live.
-func recorded(mem memory, t *bootdir.Tree) []spec.Entry {
+func recorded(dir *bootdir.Dir, t *bootdir.Tree) []spec.Entry {
 	if t == nil {
 		return nil
 	}
-	if img, _ := mem.Image(t.Digest); img != nil {
+	if img, _ := dir.Image(t.Digest); img != nil {
 		return img.Entries
 	}
 	return nil

@@ -23,7 +23,7 @@ type Sources interface {
 // follow one after another. The first that fails ends the pull, and the report
 // tells of those before it.
 //
-// Errors are *spec.Refusal for content that is not accepted, *PlatformError
+// Errors are *spec.Refusal for content that is not accepted, *resolve.PlatformError
 // for the choice of a platform, *transport.NotFoundError, and
 // *bootdir.LockedError while another run works on the directory.
 func Pull(ctx context.Context, c Sources, refs []transport.Reference, o Options) (*Report, error) {

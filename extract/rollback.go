@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
 )
@@ -34,7 +35,7 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	}
 	src := &lateSource{client: c, ref: cur.Reference}
 	defer src.Close()
-	t, err := (&resolver{src: src, mem: dir, ref: cur.Reference}).recall(ctx, gen.Digest)
+	t, err := (&resolve.Resolver{Source: src, Memory: dir, Reference: cur.Reference}).Recall(ctx, gen.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("roll %q back: %w", cur.Live, err)
 	}
@@ -42,7 +43,7 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 	if err != nil {
 		return nil, err
 	}
-	j := &job{src: src, meter: NewMeter(src), target: t, top: t.desc, pin: true}
+	j := &job{src: src, meter: NewMeter(src), target: t, top: t.Descriptor, pin: true}
 	for i := range set {
 		pl, err := back(dir, &set[i], gen.Digest, t)
 		if err != nil {
@@ -61,13 +62,13 @@ func Rollback(ctx context.Context, c *transport.Client, o Options, live, to stri
 }
 
 // back is a tree that returns to an earlier generation.
-func back(dir *bootdir.Dir, cur *bootdir.Tree, to string, t *target) (*spot, error) {
+func back(dir *bootdir.Dir, cur *bootdir.Tree, to string, t *resolve.Target) (*spot, error) {
 	pl, err := again(cur)
 	if err != nil {
 		return nil, err
 	}
 	next := pl.next
-	next.Digest, next.Created, next.Platform, next.Pinned = to, t.created, t.platformName(), true
+	next.Digest, next.Created, next.Platform, next.Pinned = to, t.Created, t.PlatformName(), true
 	next.Policy, next.Evidence = "", nil
 	if was, err := dir.Image(to); err == nil && was != nil {
 		next.Policy, next.Evidence = was.Policy, was.Evidence

@@ -6,6 +6,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -27,8 +28,8 @@ func TestSpace(t *testing.T) {
 
 // files brings two files of these digests and sizes.
 func files(a digest.Digest, sizeA int64, b digest.Digest, sizeB int64) *job {
-	return &job{target: &target{
-		manifest: &ocispec.Manifest{Layers: []ocispec.Descriptor{{Digest: a, Size: sizeA}, {Digest: b, Size: sizeB}}},
-		holds:    []spec.ArtifactLayer{{Path: "a", Size: sizeA}, {Path: "b", Size: sizeB}},
+	return &job{target: &resolve.Target{
+		Manifest: &ocispec.Manifest{Layers: []ocispec.Descriptor{{Digest: a, Size: sizeA}, {Digest: b, Size: sizeB}}},
+		Holds:    []spec.ArtifactLayer{{Path: "a", Size: sizeA}, {Path: "b", Size: sizeB}},
 	}}
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -120,7 +121,7 @@ func (s *dirRun) knownSkip(it *item, st *ReferenceState) string {
 // passOver gives the reason why what a pattern has found is not for this boot
 // server, empty if it is, or if that is not known.
 func passOver(err error) string {
-	var platform *extract.PlatformError
+	var platform *resolve.PlatformError
 	var refusal *spec.Refusal
 	switch {
 	case errors.As(err, &platform) && !platform.Several:

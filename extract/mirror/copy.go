@@ -13,7 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nbpack/nbpack/extract"
+	"github.com/nbpack/nbpack/extract/resolve"
 	"github.com/nbpack/nbpack/internal/mirrortree"
 	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
@@ -32,7 +32,7 @@ type job struct {
 	seen    map[digest.Digest]bool
 	tagged  []tagged // tags to be set when all they name is there
 	leaves  []leaf
-	others  []extract.Candidate // entries of the index that are for other platforms
+	others  []resolve.Candidate // entries of the index that are for other platforms
 	dirty   dirs
 	changed bool
 }
@@ -74,7 +74,7 @@ func (r *run) bring(ctx context.Context, it item, order int) (*Image, error) {
 		return nil, err
 	}
 	if len(j.leaves) == 0 && len(j.others) > 0 {
-		return nil, &extract.PlatformError{Reference: it.ref.String(), Wanted: strings.Join(r.opts.Platforms, ","), Candidates: j.others}
+		return nil, &resolve.PlatformError{Reference: it.ref.String(), Wanted: strings.Join(r.opts.Platforms, ","), Candidates: j.others}
 	}
 	if it.tag != "" {
 		j.tagged = append(j.tagged, tagged{it.tag, top.Digest})
@@ -154,7 +154,7 @@ func (j *job) children(ctx context.Context, d ocispec.Descriptor, body []byte, a
 		child := &index.Manifests[i]
 		if !at.attached && !j.wants(child) {
 			if have, ok := spec.PlatformOf(child.Platform); ok {
-				j.others = append(j.others, extract.Candidate{Platform: have, Digest: child.Digest.String()})
+				j.others = append(j.others, resolve.Candidate{Platform: have, Digest: child.Digest.String()})
 			}
 			continue
 		}

@@ -23,6 +23,7 @@ func arrows() map[string][]string {
 	const hooks = "internal/hooks"
 	const serve = "internal/serve"
 	const layout, menu, fetch, catalogrun = "extract/layout", "extract/menu", "extract/fetch", "extract/catalogrun"
+	const resolve = "extract/resolve"
 	const mirrortree = "internal/mirrortree"
 	const front = "internal/front"
 	const directio, durable = "internal/directio", "internal/durable"
@@ -59,15 +60,16 @@ func arrows() map[string][]string {
 		"pack/bundle":     {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
 		"pack/index":      {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
 		"pack/relocate":   {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
-		"extract":         {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, directio, durable, twinsum},
-		catalogrun:        {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		"extract":         {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, directio, durable, twinsum},
+		catalogrun:        {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
 		fetch:             {"spec", archive, ociindex, ocilayout, transport, byterange, httpclient, directio, durable, twinsum},
 		layout:            {"spec"},
+		resolve:           {"spec", layout, ociindex, ocilayout, transport, byterange, bootdir, httpclient, directio, durable},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		"extract/mirror":  {"spec", layout, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		"extract/mirror":  {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
 		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, httpclient, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
-		"cmd/nbextract":   {"spec", layout, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
+		"cmd/nbextract":   {"spec", layout, resolve, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
 	}
 }
 

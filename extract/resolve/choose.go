@@ -1,4 +1,4 @@
-package extract
+package resolve
 
 import (
 	"context"
@@ -19,8 +19,8 @@ type candidate struct {
 	form     spec.Form // empty until the manifest was read
 }
 
-// candidates gives the entries that may be boot trees. Where any entry says that it is netboot content, those that do not are the
-// containers and artifacts of others.
+// candidates gives the entries that may be boot trees. Where any entry says that it is
+// netboot content, those that do not are the containers and artifacts of others.
 func candidates(leaves []ocispec.Descriptor) []candidate {
 	var all, named []candidate
 	for _, d := range leaves {
@@ -64,7 +64,7 @@ func carried(have []candidate, top ocispec.Descriptor) ([]candidate, error) {
 
 // choose applies the wanted platforms: exactly one candidate for each of
 // them, the only one when none is named, or all of them.
-func (r *resolver) choose(ctx context.Context, have []candidate, wanted []string) ([]candidate, error) {
+func (r *Resolver) choose(ctx context.Context, have []candidate, wanted []string) ([]candidate, error) {
 	if len(have) == 0 {
 		return nil, r.fail(nil, "", false)
 	}
@@ -94,7 +94,7 @@ func (r *resolver) choose(ctx context.Context, have []candidate, wanted []string
 			return nil, err
 		}
 		switch {
-		case len(hits) == 0 && r.lenient:
+		case len(hits) == 0 && r.Lenient:
 		case len(hits) == 0:
 			return nil, r.fail(have, want.String(), false)
 		case len(hits) > 1:
@@ -114,13 +114,13 @@ func (r *resolver) choose(ctx context.Context, have []candidate, wanted []string
 func wantedPlatform(name string) (spec.Platform, error) {
 	p, err := spec.ParsePlatform(name)
 	if err != nil {
-		return p, &usageError{msg: fmt.Sprintf("--platform %q: %v", name, err)}
+		return p, &UsageError{fmt.Sprintf("--platform %q: %v", name, err)}
 	}
 	return p, nil
 }
 
-func (r *resolver) fail(have []candidate, want string, several bool) error {
-	e := &PlatformError{Reference: r.ref, Wanted: want, Several: several}
+func (r *Resolver) fail(have []candidate, want string, several bool) error {
+	e := &PlatformError{Reference: r.Reference, Wanted: want, Several: several}
 	for _, c := range have {
 		e.Candidates = append(e.Candidates, Candidate{c.platform, c.formName(), c.desc.Digest.String()})
 	}
@@ -142,7 +142,7 @@ const maxTwins = 16
 // prefer takes off artifacts that are for the same platform and system as an
 // image: they are the same files twice. Only where there are several for one
 // platform are their manifests read.
-func (r *resolver) prefer(ctx context.Context, have []candidate) ([]candidate, error) {
+func (r *Resolver) prefer(ctx context.Context, have []candidate) ([]candidate, error) {
 	group := map[string][]int{}
 	for i, c := range have {
 		name := c.platform.String()
@@ -181,11 +181,11 @@ func sameSystem(a, b spec.Platform) bool {
 }
 
 // readForm finds out the form of a candidate.
-func (r *resolver) readForm(ctx context.Context, c *candidate) error {
+func (r *Resolver) readForm(ctx context.Context, c *candidate) error {
 	if c.form != "" {
 		return nil
 	}
-	body, mediaType, err := r.document(ctx, c.desc)
+	body, mediaType, err := r.Document(ctx, c.desc)
 	if err != nil {
 		return err
 	}
@@ -197,9 +197,9 @@ func (r *resolver) readForm(ctx context.Context, c *candidate) error {
 	return nil
 }
 
-// selectionName is the caller's choice of platforms in one spelling, so that
-// the same question is recognised on the next run.
-func selectionName(wanted []string) string {
+// SelectionName is a choice of platforms, as Targets takes it, in one spelling, so
+// that the same question is recognised on the next run.
+func SelectionName(wanted []string) string {
 	names := make([]string, len(wanted))
 	for i, w := range wanted {
 		names[i] = w

@@ -1,4 +1,4 @@
-package extract
+package resolve
 
 import (
 	"fmt"
@@ -83,7 +83,7 @@ func TestPrefer(t *testing.T) {
 			p.OSVersion = h.system
 			all = append(all, candidate{platform: p, form: h.form, desc: ocispec.Descriptor{Size: int64(len(all))}})
 		}
-		left, err := (&resolver{}).prefer(t.Context(), all)
+		left, err := (&Resolver{}).prefer(t.Context(), all)
 		var got []string
 		for _, c := range left {
 			got = append(got, fmt.Sprint(c.desc.Size))

@@ -1,4 +1,4 @@
-package extract
+package resolve
 
 import (
 	"strings"
@@ -38,7 +38,7 @@ func TestChoose(t *testing.T) {
 				}
 				have = append(have, candidate{platform: p, form: spec.FormImage})
 			}
-			chosen, err := (&resolver{ref: "ref"}).choose(t.Context(), have, tc.wanted)
+			chosen, err := (&Resolver{Reference: "ref"}).choose(t.Context(), have, tc.wanted)
 			var got []string
 			for _, c := range chosen {
 				got = append(got, c.platform.String())
@@ -54,10 +54,21 @@ func TestChoose(t *testing.T) {
 }
 
 func TestSelectionName(t *testing.T) {
-	if a, b := selectionName([]string{"x86_64", "armhf"}), selectionName([]string{"linux/amd64", "linux/arm/v7"}); a != b {
+	if a, b := SelectionName([]string{"x86_64", "armhf"}), SelectionName([]string{"linux/amd64", "linux/arm/v7"}); a != b {
 		t.Errorf("two spellings of one choice differ: %q, %q", a, b)
 	}
-	if selectionName(nil) == selectionName([]string{"all"}) {
+	if SelectionName(nil) == SelectionName([]string{"all"}) {
 		t.Error("no choice and all are the same")
 	}
+}
+
+// exitCode is the code that an error asks for, 0 for nil and 1 for none.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(interface{ ExitCode() int }); ok {
+		return e.ExitCode()
+	}
+	return 1
 }
