@@ -10,17 +10,6 @@ import (
 	"github.com/nbpack/nbpack/spec"
 )
 
-// MayBeChild tells whether a tag begins with another one that is there and a dash, as the
-// tags of an index's children do.
-func MayBeChild(tag string, there map[string]bool) bool {
-	for i := range tag {
-		if tag[i] == '-' && there[tag[:i]] {
-			return true
-		}
-	}
-	return false
-}
-
 // IndexTag reads a manifest, and gives the tag of the index that it says its tag
 // is a child's of, empty for none. docs/indexes.md has the rule.
 func IndexTag(ctx context.Context, src transport.Source, top ocispec.Descriptor, tag string) (string, error) {

@@ -55,7 +55,7 @@ func ListTags(ctx context.Context, c *transport.Client, ref transport.Reference,
 		there[tag] = true
 	}
 	for _, tag := range tags {
-		if !MayBeChild(tag, there) {
+		if !spec.MayBeChildTag(tag, there) {
 			continue
 		}
 		index, err := parentOf(ctx, c, ref, tag)

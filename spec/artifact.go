@@ -64,3 +64,14 @@ func ChildTag(indexTag string, p Platform, kind string) string {
 	}
 	return strings.Join(parts, "-")
 }
+
+// MayBeChildTag tells whether a tag begins with one that is there, and a dash: as ChildTag
+// makes them. What its manifest says decides.
+func MayBeChildTag(tag string, there map[string]bool) bool {
+	for i := range tag {
+		if tag[i] == '-' && there[tag[:i]] {
+			return true
+		}
+	}
+	return false
+}

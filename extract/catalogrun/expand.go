@@ -120,7 +120,7 @@ func (s *dirRun) expandRepository(ctx context.Context, e *catalog.Entry, l *list
 		matched[tag] = e.Matches(tag)
 	}
 	skip := func(tag string) (bool, error) {
-		if !extract.MayBeChild(tag, matched) {
+		if !spec.MayBeChildTag(tag, matched) {
 			return false, nil
 		}
 		return s.isChild(ctx, e, tag, matched)
@@ -153,7 +153,7 @@ func (s *dirRun) lookAhead(ctx context.Context, e *catalog.Entry, tags []string,
 	}
 	var list []asking
 	for _, tag := range tags {
-		if matched[tag] && !extract.MayBeChild(tag, matched) {
+		if matched[tag] && !spec.MayBeChildTag(tag, matched) {
 			ref := e.Reference
 			ref.Tag = tag
 			list = append(list, asking{s.answerTo(e, ref), e, ref})
