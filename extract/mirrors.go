@@ -8,6 +8,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 // mirrorsNote is where a boot directory keeps what is known of mirrors. It saves
@@ -16,8 +17,8 @@ const mirrorsNote = "mirrors.json"
 
 // MirrorHealth gives what runs over boot directories remember of mirrors. It takes no
 // lock; what cannot be read is nothing.
-func MirrorHealth(dirs ...string) *transport.MirrorHealth {
-	all := map[string]transport.MirrorState{}
+func MirrorHealth(dirs ...string) *blobmirror.Health {
+	all := map[string]blobmirror.State{}
 	for _, name := range dirs {
 		for url, state := range readMirrors(name) {
 			if state.Seen.After(all[url].Seen) {
@@ -25,16 +26,16 @@ func MirrorHealth(dirs ...string) *transport.MirrorHealth {
 			}
 		}
 	}
-	return transport.NewMirrorHealth(all)
+	return blobmirror.NewHealth(all)
 }
 
-func readMirrors(dir string) map[string]transport.MirrorState {
+func readMirrors(dir string) map[string]blobmirror.State {
 	d, err := bootdir.View(dir)
 	if err != nil {
 		return nil
 	}
 	defer d.Close()
-	var states map[string]transport.MirrorState
+	var states map[string]blobmirror.State
 	if _, err := d.Note(mirrorsNote, &states); err != nil {
 		return nil
 	}

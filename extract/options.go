@@ -5,6 +5,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 // Options say where and how boot trees are laid out. The zero value of every
@@ -56,7 +57,7 @@ type Options struct {
 	Hooks Hooks
 	// MirrorHealth is that of the client, to be remembered in the boot directory;
 	// nil: nothing is.
-	MirrorHealth *transport.MirrorHealth
+	MirrorHealth *blobmirror.Health
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes lines for the operator, such as warnings; nil drops them.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 // The values of --mirror-order.
@@ -40,7 +41,7 @@ func (m *failoverFlags) check(cmd *cobra.Command) error {
 		return cli.Usage("--mirror-order is %s or %s, not %q", mirrorsListed, mirrorsNearest, m.order)
 	}
 	for _, s := range m.mirrors {
-		if _, err := transport.ParseMirror(s); err != nil {
+		if _, err := blobmirror.Parse(s); err != nil {
 			return cli.Usage("--mirror: %w", err)
 		}
 	}
@@ -49,7 +50,7 @@ func (m *failoverFlags) check(cmd *cobra.Command) error {
 
 // apply puts them into the options of a client. health is what earlier runs
 // remember.
-func (m *failoverFlags) apply(o *transport.Options, health *transport.MirrorHealth) {
+func (m *failoverFlags) apply(o *transport.Options, health *blobmirror.Health) {
 	o.BlobMirrors, o.NearestMirror = m.mirrors, m.order == mirrorsNearest
 	o.URLHosts, o.AllowPrivateHosts = m.urlHosts, m.private
 	o.MirrorHealth = health

@@ -16,6 +16,7 @@ import (
 	"github.com/nbpack/nbpack/internal/catalog"
 	"github.com/nbpack/nbpack/internal/cli"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 func syncCommand(env *cli.Env) *cobra.Command {
@@ -126,8 +127,8 @@ type clientPool struct {
 	flags   *cli.RegistryFlags
 	mirrors failoverFlags
 	cat     *catalog.Catalog
-	dirs    []string                // boot directories of the entries
-	health  *transport.MirrorHealth // of all clients
+	dirs    []string           // boot directories of the entries
+	health  *blobmirror.Health // of all clients
 
 	mu      sync.Mutex
 	clients map[string]*transport.Client

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/config"
 	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -188,7 +189,7 @@ func (k *checker) mirrors(c *Catalog) {
 			at := c.At("mirrors", prefix, i)
 			if !strings.Contains(m, "://") {
 				k.location(at, m)
-			} else if _, err := transport.ParseMirror(m); err != nil {
+			} else if _, err := blobmirror.Parse(m); err != nil {
 				k.fail(at, "%v", err)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 // docs/architecture.md draws them. A room that is not listed may not exist.
 func arrows() map[string][]string {
 	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
-	const byterange, httpclient = "internal/transport/byterange", "internal/transport/httpclient"
+	const blobmirror, byterange, httpclient = "internal/transport/blobmirror", "internal/transport/byterange", "internal/transport/httpclient"
 	const ociindex, ocilayout, source = "internal/ociindex", "internal/ocilayout", "internal/source"
 	const config = "internal/config"
 	const catalog = "internal/catalog"
@@ -38,7 +38,8 @@ func arrows() map[string][]string {
 		twinsum:           nil,
 		ociindex:          {"spec"},
 		ocilayout:         {"spec", ociindex, durable},
-		transport:         {"spec", byterange, httpclient, ociindex, ocilayout, directio, durable},
+		transport:         {"spec", blobmirror, byterange, httpclient, ociindex, ocilayout, directio, durable},
+		blobmirror:        nil,
 		byterange:         nil,
 		httpclient:        nil,
 		bootdir:           {"spec", directio},
@@ -51,25 +52,25 @@ func arrows() map[string][]string {
 		hooks:             nil,
 		drain:             nil,
 		serve:             {"spec", bootdir, drain, directio},
-		catalog:           {"spec", ociindex, ocilayout, transport, byterange, httpclient, config, directio, durable},
-		source:            {"spec", archive, ociindex, ocilayout, transport, byterange, httpclient, directio, durable, twinsum},
+		catalog:           {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, config, directio, durable},
+		source:            {"spec", archive, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable, twinsum},
 		upstream:          {"spec"},
 		mirrortree:        {"spec"},
-		front:             {"spec", ociindex, ocilayout, transport, byterange, httpclient, config, mirrortree, drain, directio, durable},
-		"pack":            {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, httpclient, trust, upstream, config, "pack/index", directio, durable, twinsum},
-		"pack/bundle":     {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
-		"pack/index":      {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
-		"pack/relocate":   {"spec", ociindex, ocilayout, transport, byterange, httpclient, directio, durable},
-		"extract":         {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, directio, durable, twinsum},
-		catalogrun:        {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		fetch:             {"spec", archive, ociindex, ocilayout, transport, byterange, httpclient, directio, durable, twinsum},
+		front:             {"spec", blobmirror, config, mirrortree, drain},
+		"pack":            {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, blobmirror, byterange, httpclient, trust, upstream, config, "pack/index", directio, durable, twinsum},
+		"pack/bundle":     {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable},
+		"pack/index":      {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable},
+		"pack/relocate":   {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable},
+		"extract":         {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, hooks, directio, durable, twinsum},
+		catalogrun:        {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		fetch:             {"spec", archive, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable, twinsum},
 		layout:            {"spec"},
 		resolve:           {"spec", layout, ociindex, ocilayout, transport, byterange, bootdir, httpclient, directio, durable},
 		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		"extract/mirror":  {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
-		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, byterange, httpclient, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
-		"cmd/nbextract":   {"spec", layout, resolve, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, byterange, httpclient, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
+		"extract/metrics": {"spec", catalogrun, layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
+		"extract/mirror":  {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
+		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, blobmirror, byterange, httpclient, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
+		"cmd/nbextract":   {"spec", layout, resolve, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/nbpack/nbpack/internal/config"
-	"github.com/nbpack/nbpack/internal/transport"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 // Defaults of a [Config].
@@ -63,13 +63,13 @@ type Crawl struct {
 type Mirror struct {
 	config.Place
 	Name     string    `yaml:"name"` // for people; default: the host
-	URL      string    `yaml:"url"`  // as transport.ParseMirror has it
+	URL      string    `yaml:"url"`  // as blobmirror.Parse has it
 	Weight   *int      `yaml:"weight"`
 	Networks []Network `yaml:"networks"` // clients that are sent there first
 	Private  bool      `yaml:"private"`  // and nobody else
 	Partial  bool      `yaml:"partial"`  // has some of the blobs only, by intention
 
-	at transport.Mirror
+	at blobmirror.Mirror
 }
 
 // Network is an IP prefix, or a single address.
@@ -186,11 +186,11 @@ func (c *Config) check() (errs config.Errors) {
 		errs = append(errs, c.At("mirrors").Errorf("%d mirrors are more than %d", n, maxMirrors))
 		return errs
 	}
-	names, urls := map[string]int{}, map[transport.Mirror]int{}
+	names, urls := map[string]int{}, map[blobmirror.Mirror]int{}
 	for i := range c.Mirrors {
 		m := &c.Mirrors[i]
 		errs = append(errs, m.check()...)
-		if m.at == (transport.Mirror{}) {
+		if m.at == (blobmirror.Mirror{}) {
 			continue
 		}
 		if line, twice := urls[m.at]; twice {
@@ -206,7 +206,7 @@ func (c *Config) check() (errs config.Errors) {
 }
 
 func (m *Mirror) check() (errs config.Errors) {
-	at, err := transport.ParseMirror(m.URL)
+	at, err := blobmirror.Parse(m.URL)
 	if err != nil {
 		return append(errs, m.At("url").Errorf("%v", err))
 	}

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/docker/reference"
 
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 	"github.com/nbpack/nbpack/internal/transport/httpclient"
 	"github.com/nbpack/nbpack/spec"
 )
@@ -42,18 +43,18 @@ func (r *registrySource) blobPlaces(ctx context.Context, d ocispec.Descriptor) (
 	}
 	all := append(r.s.blobMirrors(ctx, d.Digest), usual...)
 	return slices.DeleteFunc(append(all, r.s.foreign(d)...), func(e *endpoint) bool {
-		return e.mirror != "" && r.s.c.health.lied(e.mirror, d.Digest)
+		return e.mirror != "" && r.s.c.health.Lied(e.mirror, d.Digest)
 	}), nil
 }
 
 // blobMirrors are the mirrors of blobs that may be asked now.
 func (s *session) blobMirrors(ctx context.Context, d digest.Digest) []*endpoint {
 	mirrors := s.c.mirrors.of(s.ref.Name, s.mirrorPrefix())
-	mirrors = slices.DeleteFunc(mirrors, func(m Mirror) bool { return !s.c.health.usable(m.String()) })
+	mirrors = slices.DeleteFunc(mirrors, func(m blobmirror.Mirror) bool { return !s.c.health.Usable(m.String()) })
 	if s.c.o.NearestMirror && len(mirrors) > 1 {
 		s.measure(ctx, mirrors, d)
-		mirrors = slices.DeleteFunc(mirrors, func(m Mirror) bool { return !s.c.health.usable(m.String()) })
-		s.c.health.nearest(mirrors)
+		mirrors = slices.DeleteFunc(mirrors, func(m blobmirror.Mirror) bool { return !s.c.health.Usable(m.String()) })
+		s.c.health.Nearest(mirrors)
 	}
 	var out []*endpoint
 	for _, m := range mirrors {
@@ -62,7 +63,7 @@ func (s *session) blobMirrors(ctx context.Context, d digest.Digest) []*endpoint 
 	return out
 }
 
-func (s *session) mirrorEndpoint(m Mirror, d digest.Digest) *endpoint {
+func (s *session) mirrorEndpoint(m blobmirror.Mirror, d digest.Digest) *endpoint {
 	_, repo, _ := strings.Cut(s.ref.Name, "/")
 	return &endpoint{
 		s: s, tries: 1, host: m.Host(), insecure: s.c.insecure(false), mirror: m.String(),
@@ -71,7 +72,7 @@ func (s *session) mirrorEndpoint(m Mirror, d digest.Digest) *endpoint {
 }
 
 // measure finds out how far away mirrors are, all at once, where that is not known.
-func (s *session) measure(ctx context.Context, mirrors []Mirror, d digest.Digest) {
+func (s *session) measure(ctx context.Context, mirrors []blobmirror.Mirror, d digest.Digest) {
 	done, err := s.c.measuring.take(ctx, "") // one of many downloads does it for all
 	if err != nil {
 		return // who asks for a mirror next fails by the same end
@@ -80,7 +81,7 @@ func (s *session) measure(ctx context.Context, mirrors []Mirror, d digest.Digest
 	limited, cancel := context.WithTimeout(ctx, measureTime)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, m := range s.c.health.unmeasured(mirrors) {
+	for _, m := range s.c.health.Unmeasured(mirrors) {
 		all.Go(func() {
 			e := s.mirrorEndpoint(m, d)
 			req, err := e.request(limited, http.MethodHead, "")
@@ -94,11 +95,11 @@ func (s *session) measure(ctx context.Context, mirrors []Mirror, d digest.Digest
 			}
 			if err != nil {
 				s.c.logf("mirror %q: %v", e.mirror, err)
-				s.c.health.failed(e.mirror)
+				s.c.health.Failed(e.mirror)
 				return
 			}
 			drain(resp) // also where it lacks this blob, the way to it is known
-			s.c.health.answered(e.mirror, time.Since(began))
+			s.c.health.Answered(e.mirror, time.Since(began))
 		})
 	}
 	all.Wait()
@@ -149,7 +150,7 @@ func (e *endpoint) elsewhere(err error) {
 	case e.fixed != nil && !errors.As(err, &absent) && !errors.As(err, &content):
 		// It is the way to the mirror, or its state. Another size than expected may
 		// be the fault of the image.
-		e.s.c.health.failed(e.mirror)
+		e.s.c.health.Failed(e.mirror)
 	}
 	e.s.c.logf("mirror %q: %v; trying the next", e.mirror, err)
 }

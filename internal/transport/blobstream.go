@@ -155,7 +155,7 @@ func (b *blobStream) connectTo(e *endpoint) error {
 	}
 	b.body, b.used = resp.Body, b.r.s.c.use(b.used, e, b.d.Digest, resp)
 	if e.fixed != nil {
-		b.r.s.c.health.answered(e.mirror, took)
+		b.r.s.c.health.Answered(e.mirror, took)
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 // Options configure a [Client]. The zero value is a client as an ordinary
@@ -44,7 +46,7 @@ type Options struct {
 	// Each needs credentials of its own. What is written as a URL has blobs only, as
 	// those of BlobMirrors, and nothing is appended to its path.
 	Mirrors map[string][]string
-	// BlobMirrors are URLs (see [ParseMirror]) of places that may have blobs of any
+	// BlobMirrors are URLs (see [blobmirror.Parse]) of places that may have blobs of any
 	// registry. They are asked before all others, in this order or, with
 	// NearestMirror, the one that answers fastest first. Tags and manifests are never
 	// taken from there, and no credentials are sent.
@@ -52,7 +54,7 @@ type Options struct {
 	NearestMirror bool
 	// MirrorHealth is what is known of mirrors, to be shared by clients or kept for
 	// later runs. nil: what this client finds out.
-	MirrorHealth *MirrorHealth
+	MirrorHealth *blobmirror.Health
 	// URLHosts are the hosts ("host", or "host:port" for another than the usual port)
 	// from which the `urls` of a layer are read, where the registry does not have it.
 	URLHosts []string

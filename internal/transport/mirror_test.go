@@ -11,42 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/nbpack/nbpack/spec"
 )
-
-func TestParseMirror(t *testing.T) {
-	d := digest.FromString("x")
-	for _, tt := range []struct{ url, blob string }{
-		{"https://m.example", "https://m.example/v2/a/b/blobs/" + d.String()},
-		{"https://M.example/", "https://m.example/v2/a/b/blobs/" + d.String()},
-		{"http://192.0.2.1:8080/pub/boot/", "http://192.0.2.1:8080/pub/boot/v2/a/b/blobs/" + d.String()},
-		{"https://m.example/blobs", "https://m.example/blobs/sha256/" + d.Encoded()},
-		{"https://m.example/pub/blobs/", "https://m.example/pub/blobs/sha256/" + d.Encoded()},
-		{"https://[2001:db8::1]:444", "https://[2001:db8::1]:444/v2/a/b/blobs/" + d.String()},
-		{"m.example", ""},
-		{"ftp://m.example", ""},
-		{"https://", ""},
-		{"https://user:secret@m.example/", ""},
-		{"https://m.example/?a=b", ""},
-		{"https://m.example/#x", ""},
-		{"https:m.example", ""},
-		{"https://m.example/%zz", ""},
-		{"", ""},
-	} {
-		m, err := ParseMirror(tt.url)
-		if (err == nil) != (tt.blob != "") {
-			t.Errorf("%q: %v", tt.url, err)
-		} else if err == nil && m.BlobURL("a/b", d).String() != tt.blob {
-			t.Errorf("%q: %s", tt.url, m.BlobURL("a/b", d))
-		} else if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%v", err)
-		}
-	}
-}
 
 // mirrorServer gives one blob as a handler does, and keeps what it was asked.
 type mirrorServer struct {
@@ -185,7 +152,7 @@ func TestBlobMirrors(t *testing.T) {
 			if (warnings > 0) != tt.warned {
 				t.Errorf("%d warnings", warnings)
 			}
-			if got := !client.health.usable(o.BlobMirrors[0]) || client.health.lied(o.BlobMirrors[0], ""); got != tt.rest {
+			if got := !client.health.Usable(o.BlobMirrors[0]) || client.health.Lied(o.BlobMirrors[0], ""); got != tt.rest {
 				t.Errorf("first mirror is left alone: %v", got)
 			}
 			if src.Scheme() == "" && tt.home > 0 {
@@ -229,53 +196,6 @@ func TestBlobMirrorsByPrefix(t *testing.T) {
 	}
 }
 
-func TestMirrorHealth(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	h := NewMirrorHealth(nil)
-	h.now = func() time.Time { return now }
-	h.failed("m")
-	if h.usable("m") {
-		t.Error("usable after a failure")
-	}
-	now = now.Add(mirrorRest)
-	if !h.usable("m") {
-		t.Error("not usable after its rest")
-	}
-	for range 100 {
-		h.failed("m")
-	}
-	now = now.Add(maxMirrorRest)
-	if !h.usable("m") {
-		t.Error("rests for too long")
-	}
-	h.failed("m")
-	now = now.Add(-1000 * time.Hour)
-	if !h.usable("m") {
-		t.Error("a clock that was set back keeps it away")
-	}
-	if !h.wrong("m") || h.wrong("m") || !h.lied("m", "") {
-		t.Error("wrong content is not noted once")
-	}
-	states, _ := h.States()
-	later := NewMirrorHealth(states)
-	later.now = h.now
-	if !later.lied("m", "") {
-		t.Error("a later run asks it")
-	}
-	later.answered("m", time.Second)
-	if !later.lied("m", "") {
-		t.Error("it is asked again because it answers")
-	}
-	now = now.Add(wrongRest)
-	if later.lied("m", "") || !h.lied("m", "") {
-		t.Error("no later run ever asks it again, or this one does")
-	}
-	now = now.Add(forgetMirror + time.Hour)
-	if states, _ := h.States(); len(states) != 0 {
-		t.Errorf("%+v", states)
-	}
-}
-
 // TestBlameRegistry: an image that is wrong is no fault of a mirror.
 func TestBlameRegistry(t *testing.T) {
 	content := noise(2 << 20)
@@ -302,27 +222,4 @@ func TestBlameRegistry(t *testing.T) {
 	if len(home.requests()) != 0 {
 		t.Errorf("%q", home.requests())
 	}
-}
-
-// FuzzParseMirror: whatever is accepted leads to a blob on the host that it names,
-// without credentials, and is the same when it is read again.
-func FuzzParseMirror(f *testing.F) {
-	for _, s := range []string{"https://m.example/x/", "http://[::1]:80/blobs", "https://m.example/../blobs", "https://m.example//v2/%2f", "https://a@b.example"} {
-		f.Add(s)
-	}
-	d := digest.FromString("x")
-	f.Fuzz(func(t *testing.T, s string) {
-		m, err := ParseMirror(s)
-		if err != nil {
-			return
-		}
-		u := m.BlobURL("a/b", d)
-		if u.Host != m.Host() || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasSuffix(u.Path, d.Encoded()) {
-			t.Errorf("%q leads to %s", s, u)
-		}
-		again, err := ParseMirror(m.String())
-		if err != nil || again.String() != m.String() {
-			t.Errorf("%q is %q, and then %q: %v", s, m, again, err)
-		}
-	})
 }

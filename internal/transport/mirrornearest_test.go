@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 )
 
 // TestBlobMirrorsNearest: all are measured once, and later runs know.
@@ -17,7 +16,7 @@ func TestBlobMirrorsNearest(t *testing.T) {
 	content := noise(2 << 20)
 	home, im := blobFake(t, content, goodRanges(content))
 	broken, sound := newMirror(t, status(500)), newMirror(t, goodRanges(content))
-	health := NewMirrorHealth(nil)
+	health := blobmirror.NewHealth(nil)
 	for range 2 {
 		c := testClient(t, insecure(Options{PreferHTTP: yes, BlobMirrors: []string{broken.URL, sound.URL}, NearestMirror: true, MirrorHealth: health}))
 		if b, err := layerOf(t, openSource(t, c, home.host()+"/r:v1"), im); err != nil || !bytes.Equal(b, content) {
@@ -27,7 +26,7 @@ func TestBlobMirrorsNearest(t *testing.T) {
 		if len(states) != 2 || !changed || states[sound.URL].Latency <= 0 {
 			t.Fatalf("%+v", states)
 		}
-		health = NewMirrorHealth(states)
+		health = blobmirror.NewHealth(states)
 	}
 	if b, s := broken.requests(), sound.requests(); len(b) != 1 || !strings.HasPrefix(b[0], "HEAD") || len(s) != 3 || len(home.requests()) != 0 {
 		t.Errorf("%q, %q", b, s)
@@ -47,8 +46,9 @@ func TestMeasureInterrupted(t *testing.T) {
 	if _, err := openSource(t, c, home.host()+"/r:v1").Blob(ctx, im.m.Layers[0]); err == nil {
 		t.Fatal("it goes on")
 	}
-	if len(silent.requests()) != 1 || !c.health.usable(silent.URL) || !c.health.usable(other.URL) {
-		t.Errorf("%q; %+v", silent.requests(), c.health.states)
+	if len(silent.requests()) != 1 || !c.health.Usable(silent.URL) || !c.health.Usable(other.URL) {
+		states, _ := c.health.States()
+		t.Errorf("%q; %+v", silent.requests(), states)
 	}
 }
 
@@ -65,34 +65,5 @@ func TestMeasureWaits(t *testing.T) {
 	cancel()
 	if _, err := openSource(t, c, "registry.example/r:v1").Blob(ctx, makeImage(t, "x").m.Layers[0]); !errors.Is(err, context.Canceled) {
 		t.Error(err)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	h := NewMirrorHealth(nil)
-	var all []Mirror
-	for i, took := range []time.Duration{time.Second, 0, time.Millisecond, 3 * time.Second} {
-		m, err := ParseMirror(fmt.Sprintf("https://m%d.example", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if all = append(all, m); took > 0 {
-			h.answered(m.String(), took)
-		}
-	}
-	for range 20 { // smoothed
-		h.answered(all[3].String(), time.Microsecond)
-	}
-	if got := h.unmeasured(all); len(got) != 1 || got[0] != all[1] {
-		t.Errorf("not measured: %v", got)
-	}
-	h.failed(all[1].String())
-	if got := h.unmeasured(all); len(got) != 0 {
-		t.Errorf("measured while it rests: %v", got)
-	}
-	got := slices.Clone(all)
-	h.nearest(got)
-	if want := []Mirror{all[2], all[0], all[1]}; !slices.Equal(slices.DeleteFunc(got, func(m Mirror) bool { return m == all[3] }), want) {
-		t.Errorf("%v", got)
 	}
 }

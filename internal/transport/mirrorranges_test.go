@@ -66,8 +66,8 @@ func TestBlobMirrorsRanges(t *testing.T) {
 			if err := wantParts(t, src, im, content); err != nil {
 				t.Fatal(err)
 			}
-			if tt.name == "has it" && c.health.states[mirrors[0].URL+"/blobs"].Latency <= 0 {
-				t.Errorf("a mirror that answers is not noted: %+v", c.health.states)
+			if states, _ := c.health.States(); tt.name == "has it" && states[mirrors[0].URL+"/blobs"].Latency <= 0 {
+				t.Errorf("a mirror that answers is not noted: %+v", states)
 			}
 			for i, m := range mirrors {
 				if got := m.requests(); len(got) != tt.counts[i] {
@@ -93,7 +93,7 @@ func TestRangesTableLies(t *testing.T) {
 	lie[1<<20] ^= 1
 	err := wantParts(t, openSource(t, c, home.host()+"/r:v1"), im, lie)
 	wantRefusal(t, err, spec.RuleDigest)
-	if warnings > 0 || c.health.lied(m.URL, "") || len(m.requests()) != 1 {
+	if warnings > 0 || c.health.Lied(m.URL, "") || len(m.requests()) != 1 {
 		t.Errorf("%d warnings, %q", warnings, m.requests())
 	}
 }

@@ -88,7 +88,7 @@ func (c *Client) blame(d digest.Digest, mirrors []string, err error) error {
 		c.o.Warn("%s gave wrong content: %v", quoteList(mirrors), err)
 	}
 	for _, name := range mirrors {
-		c.health.suspect(name, d, -1) // no part convicts it
+		c.health.Suspect(name, d, -1) // no part convicts it
 	}
 	return &MirrorError{Mirrors: slices.Clone(mirrors), Err: err}
 }
@@ -96,7 +96,7 @@ func (c *Client) blame(d digest.Digest, mirrors []string, err error) error {
 // accuse reports a mirror that gave something else than what was asked for. It is
 // not asked for blobs again.
 func (c *Client) accuse(mirror, what string) {
-	if c.health.wrong(mirror) && c.o.Warn != nil {
+	if c.health.Wrong(mirror) && c.o.Warn != nil {
 		c.o.Warn("mirror %q gave wrong content and is not asked again: %s", mirror, what)
 	}
 }
@@ -113,7 +113,7 @@ func (c *Client) use(used []string, e *endpoint, d digest.Digest, resp *http.Res
 	name := e.mirror
 	if at := resp.Request.URL; name == "" && at.Host != e.address() && e.fixed == nil {
 		name = ledTo + at.Scheme + "://" + at.Host
-		if c.health.suspects(d) >= maxLed || c.health.lied(name, d) {
+		if c.health.Suspects(d) >= maxLed || c.health.Lied(name, d) {
 			return used // nothing is won by asking again
 		}
 	}
@@ -125,7 +125,7 @@ func (c *Client) use(used []string, e *endpoint, d digest.Digest, resp *http.Res
 
 // doubt asks for a blob from the registry itself where what it led to was wrong.
 func (c *Client) doubt(e *endpoint, d digest.Digest, req *http.Request) {
-	if e.mirror == "" && c.health.suspects(d) > 0 {
+	if e.mirror == "" && c.health.Suspects(d) > 0 {
 		req.Header.Set("Cache-Control", "no-cache")
 	}
 }

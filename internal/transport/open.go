@@ -13,6 +13,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport/blobmirror"
 	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
@@ -28,7 +29,7 @@ type Client struct {
 	habits sync.Map
 
 	mirrors   mirrorSet
-	health    *MirrorHealth
+	health    *blobmirror.Health
 	measuring turns // how far away mirrors are
 
 	mu        sync.Mutex
@@ -72,7 +73,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{o: o, sys: sys, tokens: auth.NewCache(), schemes: map[string]string{}, health: o.MirrorHealth}
 	if c.health == nil {
-		c.health = NewMirrorHealth(nil)
+		c.health = blobmirror.NewHealth(nil)
 	}
 	var err error
 	if c.mirrors, err = o.parseMirrors(); err != nil {

@@ -98,7 +98,7 @@ func (s *rangeStream) judge(err error) error {
 		if strings.HasPrefix(mirror, ledTo) {
 			offset = -1
 		}
-		s.r.s.c.health.suspect(mirror, s.d.Digest, offset)
+		s.r.s.c.health.Suspect(mirror, s.d.Digest, offset)
 	}
 	return &MirrorError{Mirrors: slices.Clone(s.used), Err: err}
 }
@@ -106,8 +106,9 @@ func (s *rangeStream) judge(err error) error {
 // convict accuses those who gave the current part as something else, now that one
 // from elsewhere was right.
 func (s *rangeStream) convict() {
-	for _, mirror := range s.r.s.c.health.convicted(s.d.Digest, s.ranges[s.at]) {
-		s.r.s.c.accuse(mirror, partOf(s.d, s.ranges[s.at]))
+	part := s.ranges[s.at]
+	for _, mirror := range s.r.s.c.health.Convicted(s.d.Digest, part.Offset, part.Length) {
+		s.r.s.c.accuse(mirror, partOf(s.d, part))
 	}
 }
 
@@ -266,7 +267,7 @@ func (s *rangeStream) connectTo(e *endpoint) error {
 	}
 	s.resp = resp
 	if e.fixed != nil {
-		s.r.s.c.health.answered(e.mirror, took)
+		s.r.s.c.health.Answered(e.mirror, took)
 	}
 	return nil
 }

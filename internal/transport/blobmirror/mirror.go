@@ -1,4 +1,4 @@
-package transport
+package blobmirror
 
 import (
 	"fmt"
@@ -10,30 +10,30 @@ import (
 
 // Mirror is a place that has blobs, and is believed in nothing: what it gives
 // counts by its digest alone. Tags and manifests come from the registry, and no
-// credentials are sent there. [ParseMirror] makes one.
+// credentials are sent there. [Parse] makes one.
 type Mirror struct {
 	base  url.URL
 	files bool // a directory of blobs, on any web server
 }
 
-// ParseMirror reads the URL of a mirror, in one of two forms:
+// Parse reads the URL of a mirror, in one of two forms:
 //
 //	https://mirror.example/some/path          a registry below it: …/v2/NAME/blobs/DIGEST
 //	https://mirror.example/some/path/blobs    plain files: …/blobs/ALGORITHM/HEX
 //
 // The second is what any web server gives of a copy of the tree of nbextract
-// mirror, or of an OCI layout.
-func ParseMirror(s string) (Mirror, error) {
+// mirror, or of an OCI layout. What is neither is an error of usage.
+func Parse(s string) (Mirror, error) {
 	u, err := url.Parse(s)
 	hint := "a mirror is written https://HOST[:PORT][/PATH], and ends in /blobs where it is a directory of blobs"
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
-		return Mirror{}, badRef(hint, "%q is no URL of a mirror", s)
+		return Mirror{}, bad(hint, "%q is no URL of a mirror", s)
 	case u.User != nil:
 		// Not quoted: it has a password, most likely.
-		return Mirror{}, badRef("mirrors are asked without credentials", "the URL of a mirror names a user")
+		return Mirror{}, bad("mirrors are asked without credentials", "the URL of a mirror names a user")
 	case u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
-		return Mirror{}, badRef(hint, "the URL %q of a mirror has more than a path", s)
+		return Mirror{}, bad(hint, "the URL %q of a mirror has more than a path", s)
 	}
 	path := strings.TrimRight(u.Path, "/")
 	m := Mirror{base: url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: path}}
@@ -65,62 +65,13 @@ func (m Mirror) BlobTemplate(uri, file string) string {
 	return m.String() + uri
 }
 
-// mirrorSet is what a client was told of mirrors.
-type mirrorSet struct {
-	all  []Mirror            // of every registry
-	some map[string][]Mirror // by the beginning of the repository's name, as Options.Mirrors
-}
+// usageError is a mirror that is written wrong: a mistake in usage.
+type usageError struct{ msg, hint string }
 
-// parseMirrors reads the URLs among the options.
-func (o Options) parseMirrors() (mirrorSet, error) {
-	set := mirrorSet{some: map[string][]Mirror{}}
-	for _, s := range o.BlobMirrors {
-		m, err := ParseMirror(s)
-		if err != nil {
-			return set, err
-		}
-		set.all = append(set.all, m)
-	}
-	for prefix, mirrors := range o.Mirrors {
-		for _, s := range mirrors {
-			if !strings.Contains(s, "://") {
-				continue // as a registry
-			}
-			m, err := ParseMirror(s)
-			if err != nil {
-				return set, fmt.Errorf("mirrors of %q: %w", prefix, err)
-			}
-			set.some[prefix] = append(set.some[prefix], m)
-		}
-	}
-	return set, nil
-}
+func (e *usageError) Error() string { return e.msg }
+func (e *usageError) ExitCode() int { return 2 }
+func (e *usageError) Hint() string  { return e.hint }
 
-// of lists the mirrors that have the blobs of a repository, each once.
-func (m mirrorSet) of(name, prefix string) []Mirror {
-	var out []Mirror
-	seen := map[Mirror]bool{}
-	for _, list := range [][]Mirror{m.all, m.some[prefix]} {
-		for _, one := range list {
-			if !seen[one] {
-				seen[one] = true
-				out = append(out, one)
-			}
-		}
-	}
-	return out
-}
-
-// hosts lists those of all mirrors.
-func (m mirrorSet) hosts() []string {
-	var out []string
-	for _, one := range m.all {
-		out = append(out, one.Host())
-	}
-	for _, list := range m.some {
-		for _, one := range list {
-			out = append(out, one.Host())
-		}
-	}
-	return out
+func bad(hint, format string, a ...any) error {
+	return &usageError{msg: fmt.Sprintf(format, a...), hint: hint}
 }
