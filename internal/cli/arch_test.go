@@ -65,7 +65,7 @@ func arrows() map[string][]string {
 		catalogrun:        {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
 		fetch:             {"spec", archive, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable, twinsum},
 		layout:            {"spec"},
-		resolve:           {"spec", layout, ociindex, ocilayout, transport, byterange, bootdir, httpclient, directio, durable},
+		resolve:           {"spec", layout, ociindex, ocilayout, transport, blobmirror, byterange, bootdir, httpclient, directio, durable},
 		menu:              {"spec"},
 		"extract/metrics": {"spec", catalogrun, layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
 		"extract/mirror":  {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
