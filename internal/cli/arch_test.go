@@ -10,67 +10,50 @@ import (
 	"github.com/nbpack/nbpack/internal/testneed"
 )
 
-// arrows says for each room which rooms it may reach, directly or not.
-// docs/architecture.md draws them. A room that is not listed may not exist.
+// arrows says for each room which rooms it may import. docs/architecture.md draws
+// them. A room that is not listed may not exist.
 func arrows() map[string][]string {
-	const archive, transport, bootdir, cli = "internal/archive", "internal/transport", "internal/bootdir", "internal/cli"
-	const blobmirror, byterange, httpclient = "internal/transport/blobmirror", "internal/transport/byterange", "internal/transport/httpclient"
-	const ociindex, ocilayout, source = "internal/ociindex", "internal/ocilayout", "internal/source"
-	const config = "internal/config"
-	const catalog = "internal/catalog"
-	const trust, bootcheck = "internal/trust", "internal/bootcheck"
-	const upstream = "internal/upstream"
-	const hooks = "internal/hooks"
-	const serve = "internal/serve"
-	const layout, menu, fetch, catalogrun = "extract/layout", "extract/menu", "extract/fetch", "extract/catalogrun"
-	const resolve = "extract/resolve"
-	const mirrortree = "internal/mirrortree"
-	const front = "internal/front"
-	const directio, durable = "internal/directio", "internal/durable"
-	const drain = "internal/drain"
-	const twinsum = "internal/twinsum"
-	const collector = "internal/collector"
 	return map[string][]string{
-		"spec":            nil,
-		cli:               {collector},
-		collector:         nil,
-		archive:           {"spec", twinsum},
-		twinsum:           nil,
-		ociindex:          {"spec"},
-		ocilayout:         {"spec", ociindex, durable},
-		transport:         {"spec", blobmirror, byterange, httpclient, ociindex, ocilayout, directio, durable},
-		blobmirror:        nil,
-		byterange:         nil,
-		httpclient:        nil,
-		bootdir:           {"spec", directio},
-		trust:             {"spec"},
-		bootcheck:         {"spec"},
-		config:            nil,
-		directio:          nil,
-		durable:           nil,
-		"internal/bench":  {cli, collector, "internal/testserver", "internal/testneed"},
-		hooks:             nil,
-		drain:             nil,
-		serve:             {"spec", bootdir, drain, directio},
-		catalog:           {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, config, directio, durable},
-		source:            {"spec", archive, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable, twinsum},
-		upstream:          {"spec"},
-		mirrortree:        {"spec"},
-		front:             {"spec", blobmirror, config, mirrortree, drain},
-		"pack":            {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, blobmirror, byterange, httpclient, trust, upstream, config, "pack/index", directio, durable, twinsum},
-		"pack/bundle":     {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable},
-		"pack/index":      {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable},
-		"pack/relocate":   {"spec", ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable},
-		"extract":         {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, hooks, directio, durable, twinsum},
-		catalogrun:        {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		fetch:             {"spec", archive, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, directio, durable, twinsum},
-		layout:            {"spec"},
-		resolve:           {"spec", layout, ociindex, ocilayout, transport, blobmirror, byterange, bootdir, httpclient, directio, durable},
-		menu:              {"spec"},
-		"extract/metrics": {"spec", catalogrun, layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, config, catalog, hooks, "extract", directio, durable, twinsum},
-		"extract/mirror":  {"spec", layout, resolve, menu, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, hooks, mirrortree, "extract", directio, durable, twinsum},
-		"cmd/nbpack":      {"spec", archive, bootcheck, ociindex, ocilayout, source, transport, blobmirror, byterange, httpclient, trust, upstream, config, cli, collector, "pack", "pack/index", "pack/relocate", "pack/bundle", directio, durable, twinsum},
-		"cmd/nbextract":   {"spec", layout, resolve, menu, fetch, catalogrun, archive, bootcheck, ociindex, ocilayout, transport, blobmirror, byterange, httpclient, trust, bootdir, cli, collector, "extract", "extract/metrics", "extract/mirror", config, catalog, hooks, serve, mirrortree, front, drain, directio, durable, twinsum},
+		"spec":                          nil,
+		"internal/archive":              {"spec", "internal/twinsum"},
+		"internal/bench":                {"internal/cli", "internal/testserver"},
+		"internal/bootcheck":            {"spec"},
+		"internal/bootdir":              {"spec", "internal/directio"},
+		"internal/catalog":              {"spec", "internal/config", "internal/transport", "internal/transport/blobmirror"},
+		"internal/cli":                  {"internal/collector"},
+		"internal/collector":            nil,
+		"internal/config":               nil,
+		"internal/directio":             nil,
+		"internal/drain":                nil,
+		"internal/durable":              nil,
+		"internal/front":                {"spec", "internal/config", "internal/drain", "internal/mirrortree", "internal/transport/blobmirror"},
+		"internal/hooks":                nil,
+		"internal/mirrortree":           {"spec"},
+		"internal/ociindex":             {"spec"},
+		"internal/ocilayout":            {"spec", "internal/durable", "internal/ociindex"},
+		"internal/serve":                {"spec", "internal/bootdir", "internal/drain"},
+		"internal/source":               {"spec", "internal/archive", "internal/transport"},
+		"internal/transport":            {"spec", "internal/directio", "internal/durable", "internal/ociindex", "internal/ocilayout", "internal/transport/blobmirror", "internal/transport/byterange", "internal/transport/httpclient"},
+		"internal/transport/blobmirror": nil,
+		"internal/transport/byterange":  nil,
+		"internal/transport/httpclient": nil,
+		"internal/trust":                {"spec"},
+		"internal/twinsum":              nil,
+		"internal/upstream":             {"spec"},
+		"pack":                          {"spec", "internal/archive", "internal/bootcheck", "internal/config", "internal/source", "internal/transport", "internal/trust", "internal/upstream", "pack/index"},
+		"pack/bundle":                   {"spec", "internal/ocilayout", "internal/transport"},
+		"pack/index":                    {"spec", "internal/ociindex", "internal/transport"},
+		"pack/relocate":                 {"spec", "internal/transport"},
+		"extract":                       {"spec", "extract/layout", "extract/menu", "extract/resolve", "internal/archive", "internal/bootcheck", "internal/bootdir", "internal/hooks", "internal/transport", "internal/transport/blobmirror", "internal/trust"},
+		"extract/catalogrun":            {"spec", "extract", "extract/resolve", "internal/bootdir", "internal/catalog", "internal/config", "internal/transport", "internal/trust"},
+		"extract/fetch":                 {"spec", "internal/archive", "internal/transport"},
+		"extract/layout":                {"spec"},
+		"extract/menu":                  {"spec"},
+		"extract/metrics":               {"extract", "extract/catalogrun", "internal/bootdir", "internal/catalog"},
+		"extract/mirror":                {"spec", "extract", "extract/resolve", "internal/bootdir", "internal/mirrortree", "internal/transport"},
+		"extract/resolve":               {"spec", "extract/layout", "internal/bootdir", "internal/transport"},
+		"cmd/nbextract":                 {"spec", "extract", "extract/catalogrun", "extract/fetch", "extract/layout", "extract/metrics", "extract/mirror", "internal/bootdir", "internal/catalog", "internal/cli", "internal/drain", "internal/front", "internal/hooks", "internal/serve", "internal/transport", "internal/transport/blobmirror", "internal/trust"},
+		"cmd/nbpack":                    {"spec", "internal/archive", "internal/bootcheck", "internal/cli", "internal/transport", "internal/trust", "pack", "pack/bundle", "pack/index", "pack/relocate"},
 	}
 }
 
@@ -82,27 +65,57 @@ func scaffolding(pkg string) bool {
 
 // TestArrows asks the go command what each room imports.
 func TestArrows(t *testing.T) {
-	module := goList(t, "-m")[0]
-	for _, line := range goList(t, "-f", `{{if .GoFiles}}{{.ImportPath}} {{join .Deps " "}}{{end}}`, module+"/...") {
-		fields := strings.Fields(line)
-		if len(fields) == 0 {
-			continue // a directory with tests alone
-		}
-		room := strings.TrimPrefix(fields[0], module+"/")
-		if scaffolding(room) {
-			continue
-		}
+	for room, imports := range rooms(t, "Imports") {
 		allowed, known := arrows()[room]
 		if !known {
 			t.Errorf("package %s is not in the plan of the house", room)
 		}
-		for _, dep := range fields[1:] {
-			dep, ours := strings.CutPrefix(dep, module+"/")
-			if ours && !slices.Contains(allowed, dep) {
+		for _, dep := range imports {
+			if !slices.Contains(allowed, dep) {
 				t.Errorf("%s must not import %s", room, dep)
 			}
 		}
 	}
+}
+
+// TestHalves keeps packing and extracting apart, on whatever way: they meet in commands
+// alone, and nothing below them knows either.
+func TestHalves(t *testing.T) {
+	half := func(room string) string {
+		top, _, _ := strings.Cut(room, "/")
+		return top
+	}
+	for room, deps := range rooms(t, "Deps") {
+		for _, dep := range deps {
+			if to := half(dep); (to == "pack" || to == "extract") && half(room) != to && half(room) != "cmd" {
+				t.Errorf("%s must not reach %s", room, dep)
+			}
+		}
+	}
+}
+
+// rooms lists all packages but scaffolding, with those of ours in a field of go list.
+func rooms(t *testing.T, field string) map[string][]string {
+	t.Helper()
+	module := goList(t, "-m")[0] + "/"
+	all := map[string][]string{}
+	for _, line := range goList(t, "-f", `{{if .GoFiles}}{{.ImportPath}} {{join .`+field+` " "}}{{end}}`, module+"...") {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue // a directory with tests alone
+		}
+		room := strings.TrimPrefix(fields[0], module)
+		if scaffolding(room) {
+			continue
+		}
+		all[room] = nil
+		for _, dep := range fields[1:] {
+			if dep, ours := strings.CutPrefix(dep, module); ours {
+				all[room] = append(all[room], dep)
+			}
+		}
+	}
+	return all
 }
 
 // TestSpecIsPure keeps files and networks out of the rules.
