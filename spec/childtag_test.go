@@ -13,7 +13,7 @@ func TestMayBeChildTag(t *testing.T) {
 	for tag, want := range map[string]bool{
 		ChildTag("fedora-42", arm, DiskTypeNetboot): true,
 		ChildTag("fedora-42", arm, "qcow2"):         true,
-		"7-rc1": true, "fedora-42-": true,
+		"7-rc1":                                     true, "fedora-42-": true,
 		"fedora-42": false, "fedora-421-amd64": false, "fedora-41-amd64": false, "-7": false, "": false,
 	} {
 		if got := MayBeChildTag(tag, there); got != want {
