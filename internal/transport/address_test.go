@@ -45,7 +45,10 @@ func TestAddress(t *testing.T) {
 		return true
 	})
 	c := testClient(t, insecure(Options{Creds: "me:secret", PreferHTTP: func(string) bool { return true }}))
-	to := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	to := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if host, _, _ := net.SplitHostPort(addr); host != address {
+			t.Errorf("a connection to %q", addr)
+		}
 		return (&net.Dialer{}).DialContext(ctx, network, f.host())
 	}}
 	t.Cleanup(to.CloseIdleConnections)

@@ -130,10 +130,10 @@ func (e *endpoint) answer(ctx context.Context, key, scope string, from *url.URL,
 func checkRealm(realm string, registry *url.URL) (*url.URL, error) {
 	u, err := url.Parse(realm)
 	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
-		return nil, refuse("registry %q names the malformed token server %q", registry.Host, realm)
+		return nil, httpclient.Refuse("registry %q names the malformed token server %q", registry.Host, realm)
 	}
 	if u.Scheme != "https" && !httpclient.SameOrigin(u, registry) {
-		return nil, refuse("registry %q names the token server %q, which is neither https nor the registry itself: no credentials were sent", registry.Host, realm)
+		return nil, httpclient.Refuse("registry %q names the token server %q, which is neither https nor the registry itself: no credentials were sent", registry.Host, realm)
 	}
 	return u, nil
 }
@@ -147,7 +147,7 @@ func (e *endpoint) credential() (auth.Credential, error) {
 	}
 	found, err := config.GetCredentials(e.s.c.sys, e.host+"/"+e.repo)
 	if err != nil {
-		return auth.Credential{}, refuse("read credentials for %q: %v", e.host, err)
+		return auth.Credential{}, httpclient.Refuse("read credentials for %q: %v", e.host, err)
 	}
 	return auth.Credential{Username: found.Username, Password: found.Password, RefreshToken: found.IdentityToken}, nil
 }
@@ -165,16 +165,16 @@ func (c *Client) ownsCreds(host string) (bool, error) {
 		c.credsHost = host
 	}
 	if c.credsHost != host {
-		return false, &twoHostsError{policyError{fmt.Sprintf("credentials were given for one registry, and both %q and %q ask for some", c.credsHost, host)}}
+		return false, &twoHostsError{httpclient.Refuse("credentials were given for one registry, and both %q and %q ask for some", c.credsHost, host)}
 	}
 	return true, nil
 }
 
-// twoHostsError is a policyError that knows the way out.
-type twoHostsError struct{ policyError }
+// twoHostsError is a refusal that knows the way out.
+type twoHostsError struct{ error }
 
-// Unwrap makes it a policyError.
-func (e *twoHostsError) Unwrap() error { return &e.policyError }
+// Unwrap gives the refusal.
+func (e *twoHostsError) Unwrap() error { return e.error }
 
 // Hint names the other place for credentials.
 func (e *twoHostsError) Hint() string {
@@ -218,13 +218,13 @@ func (e *endpoint) fetchToken(ctx context.Context, realm *url.URL, service, scop
 		AccessToken string `json:"access_token"`
 	}
 	if err := spec.UnmarshalStrict(b, &answer); err != nil {
-		return "", refuse("token server %q sent an answer that is not one: %v", realm.Host, err)
+		return "", httpclient.Refuse("token server %q sent an answer that is not one: %v", realm.Host, err)
 	}
 	if answer.Token == "" {
 		answer.Token = answer.AccessToken
 	}
 	if answer.Token == "" || strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", refuse("token server %q sent no usable token", realm.Host)
+		return "", httpclient.Refuse("token server %q sent no usable token", realm.Host)
 	}
 	return answer.Token, nil
 }

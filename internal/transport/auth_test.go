@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
 func authFile(t testing.TB, key, entry string) string {
@@ -224,7 +226,7 @@ func TestRealms(t *testing.T) {
 		f.setFault(wantBearer(realm))
 		src := openSource(t, testClient(t, insecure(Options{Creds: "user:secret"})), f.host()+"/r:v1")
 		_, err := src.Resolve(t.Context())
-		var p *policyError
+		var p *httpclient.PolicyError
 		if !errors.As(err, &p) {
 			t.Errorf("realm %q: %v", realm, err)
 		}

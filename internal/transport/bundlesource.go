@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -145,7 +146,7 @@ func (s *bundleSource) Referrers(ctx context.Context, d digest.Digest, artifactT
 		}
 	}
 	if len(found) > maxReferrers {
-		return nil, refuse("more than %d manifests refer to %s", maxReferrers, d)
+		return nil, httpclient.Refuse("more than %d manifests refer to %s", maxReferrers, d)
 	}
 	return found, nil
 }
@@ -202,5 +203,5 @@ type offline struct{ bundle Reference }
 
 // RoundTrip implements http.RoundTripper.
 func (o offline) RoundTrip(req *http.Request) (*http.Response, error) {
-	return nil, refuse("images are read from %q, and %q is not asked", o.bundle, req.URL.Host)
+	return nil, httpclient.Refuse("images are read from %q, and %q is not asked", o.bundle, req.URL.Host)
 }

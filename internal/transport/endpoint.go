@@ -131,7 +131,7 @@ func (s *session) findRegistry() (*sysregistriesv2.Registry, error) {
 		return nil, fmt.Errorf("read registries.conf: %w", err)
 	}
 	if reg != nil && reg.Blocked {
-		return nil, refuse("registry %q is blocked by registries.conf", reg.Prefix)
+		return nil, httpclient.Refuse("registry %q is blocked by registries.conf", reg.Prefix)
 	}
 	return reg, nil
 }

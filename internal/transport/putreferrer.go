@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nbpack/nbpack/internal/ociindex"
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/ociindex"
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // listTries is how often the list of referrers is written again because somebody
@@ -99,7 +101,7 @@ func (r *Repository) listByTag(ctx context.Context, tag string, entry ocispec.De
 			return nil
 		}
 		if doc.Len() >= maxReferrers {
-			return refuse("%d manifests are listed there already", doc.Len())
+			return httpclient.Refuse("%d manifests are listed there already", doc.Len())
 		}
 		if doc, err = doc.Insert(doc.Len(), entry); err != nil {
 			return err

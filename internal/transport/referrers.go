@@ -8,13 +8,15 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/nbpack/nbpack/spec"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // maxReferrers bounds what may refer to one manifest: whoever may write to a
@@ -131,7 +133,7 @@ func (e *endpoint) collect(ctx context.Context, d digest.Digest, artifactType st
 			}
 		}
 		if len(found) > maxReferrers {
-			return refuse("more than %d manifests refer to %s", maxReferrers, d)
+			return httpclient.Refuse("more than %d manifests refer to %s", maxReferrers, d)
 		}
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nbpack/nbpack/internal/ocilayout"
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 	"github.com/nbpack/nbpack/spec"
 )
 
@@ -68,7 +69,7 @@ func (s *layoutSource) referrers(ctx context.Context, d digest.Digest) ([]ocispe
 			}
 		}
 		if len(found) > maxReferrers {
-			return nil, refuse("more than %d manifests refer to %s", maxReferrers, d)
+			return nil, httpclient.Refuse("more than %d manifests refer to %s", maxReferrers, d)
 		}
 	}
 	return found, nil

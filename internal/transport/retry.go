@@ -70,13 +70,6 @@ func (e *AuthError) Hint() string {
 	return "log in with podman login or docker login, or pass --authfile or --creds"
 }
 
-// policyError is a refusal of ours: trying again would not help.
-type policyError struct{ msg string }
-
-func (e *policyError) Error() string { return e.msg }
-
-func refuse(format string, a ...any) error { return &policyError{fmt.Sprintf(format, a...)} }
-
 // Do sends a request until it is answered with something other than a
 // passing failure: a broken connection, 408, 429 or 5xx. It implements the
 // Client interface of oras-go's remote.Repository. 401 and 403 are errors.
@@ -128,8 +121,7 @@ func passing(code int) bool {
 func isFinal(ctx context.Context, err error) bool {
 	var (
 		status  *StatusError
-		policy  *policyError
-		barred  *httpclient.PolicyError
+		policy  *httpclient.PolicyError
 		denied  *AuthError
 		content *spec.Refusal
 		absent  *NotFoundError
@@ -139,7 +131,7 @@ func isFinal(ctx context.Context, err error) bool {
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return true
-	case ctx.Err() != nil, errors.As(err, &policy), errors.As(err, &barred), errors.As(err, &denied), errors.As(err, &content), errors.As(err, &absent), errors.As(err, &cert):
+	case ctx.Err() != nil, errors.As(err, &policy), errors.As(err, &denied), errors.As(err, &content), errors.As(err, &absent), errors.As(err, &cert):
 		return true
 	case errors.As(err, &dns):
 		return dns.IsNotFound

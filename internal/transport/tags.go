@@ -10,6 +10,8 @@ import (
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/nbpack/nbpack/internal/transport/httpclient"
 )
 
 // Bounds on a listing: a registry could go on for ever.
@@ -57,7 +59,7 @@ func (e *endpoint) eachTag(ctx context.Context, f func(page []string) error) err
 	err := repo.Tags(ctx, "", func(page []string) error {
 		pages, tags = pages+1, tags+len(page)
 		if pages > maxTagPages || tags > maxTags {
-			return refuse("the list of tags does not end")
+			return httpclient.Refuse("the list of tags does not end")
 		}
 		return f(page)
 	})

@@ -173,7 +173,7 @@ func (c *Client) transportFor(k connKey) (*http.Transport, error) {
 		err = tlsclientconfig.SetupCertificates(dir, conf)
 	}
 	if err != nil {
-		return nil, refuse("read certificates for %q: %v", k.host, err)
+		return nil, Refuse("read certificates for %q: %v", k.host, err)
 	}
 	if k.guarded && c.o.CertDir != "" {
 		conf.Certificates = nil // they tell the registry who we are, and nobody else

@@ -2,7 +2,6 @@ package httpclient
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -25,10 +24,10 @@ type Guard struct {
 // of a name is looked at when the connection is made.
 func (g *Guard) Admits(u *url.URL) error {
 	if u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
-		return refuse("refused to ask %q: neither https nor http", u.Scheme+"://"+u.Host)
+		return Refuse("refused to ask %q: neither https nor http", u.Scheme+"://"+u.Host)
 	}
 	if g.Hosts != nil && !Lists(g.Hosts, u) {
-		return refuse("refused to ask %q: it is not among the allowed hosts", u.Host)
+		return Refuse("refused to ask %q: it is not among the allowed hosts", u.Host)
 	}
 	// Behind a proxy nobody sees the address of a name.
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil && !g.mayBePrivate(u) && !public(addr) {
@@ -40,14 +39,14 @@ func (g *Guard) Admits(u *url.URL) error {
 func (g *Guard) mayBePrivate(u *url.URL) bool { return g.Local || Lists(g.Named, u) }
 
 func refusePrivate(host string, addr netip.Addr) error {
-	return &privateError{PolicyError{fmt.Sprintf("refused to ask %q: its address %s is not a public one", host, addr)}}
+	return &privateError{Refuse("refused to ask %q: its address %s is not a public one", host, addr)}
 }
 
-// privateError is a PolicyError that knows the way out.
-type privateError struct{ PolicyError }
+// privateError is a refusal that knows the way out.
+type privateError struct{ error }
 
-// Unwrap makes it a PolicyError.
-func (e *privateError) Unwrap() error { return &e.PolicyError }
+// Unwrap gives the refusal.
+func (e *privateError) Unwrap() error { return e.error }
 
 // Hint names the flag.
 func (e *privateError) Hint() string {

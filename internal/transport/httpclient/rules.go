@@ -48,7 +48,8 @@ type PolicyError struct{ msg string }
 // Error says what was refused.
 func (e *PolicyError) Error() string { return e.msg }
 
-func refuse(format string, a ...any) error { return &PolicyError{fmt.Sprintf(format, a...)} }
+// Refuse makes a PolicyError, as fmt.Sprintf does a text.
+func Refuse(format string, a ...any) error { return &PolicyError{fmt.Sprintf(format, a...)} }
 
 // checkRedirect limits redirects, keeps them from going to plain http, and
 // takes credentials off once they left the origin of the first request. That
@@ -57,17 +58,17 @@ func refuse(format string, a ...any) error { return &PolicyError{fmt.Sprintf(for
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	rules := rulesOf(req.Context())
 	if len(via) > maxRedirects {
-		return refuse("stopped after %d redirects", maxRedirects)
+		return Refuse("stopped after %d redirects", maxRedirects)
 	}
 	if req.URL.Scheme != "https" && !(req.URL.Scheme == "http" && (rules.Insecure || via[0].URL.Scheme == "http")) {
-		return refuse("refused a redirect from %s to %q", via[0].URL.Scheme, req.URL.Scheme+"://"+req.URL.Host)
+		return Refuse("refused a redirect from %s to %q", via[0].URL.Scheme, req.URL.Scheme+"://"+req.URL.Host)
 	}
 	left := !SameOrigin(via[0].URL, req.URL)
 	for _, r := range via[1:] {
 		left = left || !SameOrigin(via[0].URL, r.URL)
 	}
 	if left && rules.Secret {
-		return refuse("refused to follow a token request from %q to %q", via[0].URL.Host, req.URL.Host)
+		return Refuse("refused to follow a token request from %q to %q", via[0].URL.Host, req.URL.Host)
 	}
 	if left {
 		req.Header.Del("Authorization")
