@@ -95,7 +95,7 @@ func (f *Dir) checkParents(name string) error {
 // Close implements [Files]. What was opened stays open.
 func (f *Dir) Close() error { return f.root.Close() }
 
-// List implements [Files]. Hidden directories are left out.
+// List implements [Files]. Hidden directories at the top are left out.
 func (f *Dir) List() ([]File, error) {
 	var list []File
 	err := fs.WalkDir(f.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {

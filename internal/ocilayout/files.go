@@ -15,7 +15,8 @@ type Files interface {
 	// Open gives the content and the size. The error wraps fs.ErrNotExist when
 	// there is no such file, and is a *spec.Refusal for what is no regular file.
 	Open(name string) (io.ReadCloser, int64, error)
-	// List gives all that is no directory, in any order.
+	// List gives all that is no directory, in any order; of a directory on the disk not
+	// what lies in hidden ones at its top.
 	List() ([]File, error)
 	// Close ends all access to them.
 	Close() error

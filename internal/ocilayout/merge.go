@@ -16,6 +16,7 @@ import (
 
 	"github.com/nbpack/nbpack/internal/durable"
 	"github.com/nbpack/nbpack/internal/ociindex"
+	"github.com/nbpack/nbpack/spec"
 )
 
 // Merge moves blobs, files by digest, into the layout dst, or an empty directory that
@@ -132,14 +133,29 @@ func (m *merge) take(from string, d digest.Digest) error {
 	return nil
 }
 
+// mkdir makes a directory of the layout, or finds it. A link to one elsewhere is none:
+// blobs would leave the layout by it.
 func (m *merge) mkdir(dir string) error {
 	err := os.Mkdir(dir, 0o777)
 	if err == nil {
 		m.undo = append(m.undo, func() { _ = os.Remove(dir) })
-	} else if !errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("create directory: %w", err)
 	}
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("create directory: %w", err)
+	}
+	if !st.IsDir() {
+		return noDirectory(dir)
+	}
 	return nil
+}
+
+func noDirectory(name string) error {
+	return spec.Refuse(spec.RuleLayoutForm, "", "%q is not a directory", name)
 }
 
 // sync makes sure that the blobs are on the disk before index.json names them.

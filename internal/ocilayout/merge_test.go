@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/spec"
 )
 
 // TestMerge makes a layout of an empty directory, in which a stage lies; what fails in
@@ -70,6 +72,47 @@ func TestMerge(t *testing.T) {
 	}
 	if st, err := os.Stat(filepath.Join(dir, BlobName(d))); err != nil || st.Mode().Perm() != BlobMode {
 		t.Errorf("%v, %v", st.Mode(), err)
+	}
+}
+
+// TestMergeStaysInside: a layout whose directories for blobs are links gets no blob, nor
+// does what they lead to.
+func TestMergeStaysInside(t *testing.T) {
+	for _, link := range []string{"blobs", "blobs/sha256"} {
+		for _, index := range []string{"", `{"schemaVersion":2,"manifests":[]}`} {
+			mergeIntoLink(t, link, index)
+		}
+	}
+}
+
+// mergeIntoLink: index "" is a layout whose writer was killed before it had one.
+func mergeIntoLink(t *testing.T, link, index string) {
+	dir, outside := t.TempDir(), t.TempDir()
+	stage, err := NewStageDir(dir, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stage.Remove()
+	from := filepath.Join(stage.Path, "blob")
+	at := filepath.Join(dir, link)
+	err = errors.Join(os.WriteFile(from, []byte("content"), 0o600), os.MkdirAll(filepath.Dir(at), 0o755), os.Symlink(outside, at),
+		os.WriteFile(filepath.Join(dir, ocispec.ImageLayoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644))
+	if err == nil && index != "" {
+		err = os.WriteFile(filepath.Join(dir, ocispec.ImageIndexFile), []byte(index), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := digest.FromString("content")
+	err = Merge(t.Context(), dir, stage.Path, map[digest.Digest]string{d: from}, func(index []byte) ([]byte, error) {
+		return SetEntry(index, Entry(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 7}, "v1"))
+	})
+	var refusal *spec.Refusal
+	if !errors.As(err, &refusal) {
+		t.Errorf("%s is a link: %v", link, err)
+	}
+	if got, err := os.ReadDir(outside); err != nil || len(got) != 0 {
+		t.Errorf("%s is a link, and brought %v outside, %v", link, got, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,6 +42,10 @@ func readTarget(dir string) ([]byte, os.FileMode, error) {
 	_, index, err := ReadIndex(f)
 	if err != nil {
 		return nil, 0, err
+	}
+	// Where blobs go, found wrong now, costs no build.
+	if st, err := f.root.Lstat(ocispec.ImageBlobsDir); err == nil && !st.IsDir() {
+		return nil, 0, noDirectory(filepath.Join(dir, ocispec.ImageBlobsDir))
 	}
 	st, err := f.root.Stat(ocispec.ImageIndexFile)
 	if err != nil {
