@@ -1,5 +1,5 @@
 // Package durable changes files and directories so that the change has reached
-// the disk when a function returns without an error. What fails leaves nothing.
+// the disk when a function returns without an error.
 package durable
 
 import (
@@ -16,7 +16,8 @@ func WriteFile(name string, b []byte) error {
 	return Write(name, func(w io.Writer) error { _, err := w.Write(b); return err })
 }
 
-// Write does the same with what f writes. Its mode is 0666 less the umask.
+// Write does the same with what f writes. Its mode is 0666 less the umask. Where it fails, no
+// file is left.
 func Write(name string, f func(w io.Writer) error) error {
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
@@ -45,9 +46,10 @@ func SyncDir(dir string) error {
 }
 
 // Rename moves a file or directory to a place on the same file system, as
-// [os.Rename] does, and makes the directories above it that are missing. The
-// content is the caller's to sync before.
+// [os.Rename] does, and makes the directories above it that are missing; they go again
+// where it cannot be moved. The content is the caller's to sync before.
 func Rename(from, to string) error {
+	missing := missingParents(to)
 	undo, err := MakeParents(to)
 	if err != nil {
 		return err
@@ -56,20 +58,19 @@ func Rename(from, to string) error {
 		undo()
 		return err
 	}
-	return SyncDir(filepath.Dir(to))
+	for _, name := range append([]string{to}, missing...) {
+		if err := SyncDir(filepath.Dir(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // MakeParents creates the missing directories above path and gives a function
 // that removes those that it made, should what comes next fail. They reach the disk
 // no sooner than others.
 func MakeParents(path string) (undo func(), err error) {
-	var missing []string
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
-			break
-		}
-		missing = append(missing, dir)
-	}
+	missing := missingParents(path)
 	undo = func() {
 		for _, dir := range missing {
 			_ = os.Remove(dir) // not when somebody else uses it by now
@@ -80,4 +81,14 @@ func MakeParents(path string) (undo func(), err error) {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
 	return undo, nil
+}
+
+// missingParents lists the directories above path that are not there, the lowest first.
+func missingParents(path string) (missing []string) {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return missing
+		}
+		missing = append(missing, dir)
+	}
 }
