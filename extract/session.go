@@ -56,8 +56,8 @@ func (s *Session) Before() (map[string]*bootdir.Tree, error) {
 
 // Consider finds out which trees follow from ref, which names top in the source of m, and what
 // is left to do for them; nothing changes yet. o is all that is about this reference; what is
-// about the whole directory is as Open was told. Trees that were made from the same answer to the same question, and that nobody
-// touched, cost no request.
+// about the whole directory is as Open was told. Trees that were made from the same answer to
+// the same question, and that nobody touched, cost no request.
 //
 // The placement is never nil: beside an error it knows which live paths were found until then.
 // Errors are those of Pull.

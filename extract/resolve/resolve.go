@@ -40,7 +40,8 @@ type Resolver struct {
 	Set map[string]string
 	// Lenient passes over wanted platforms that are not there, unless none is.
 	Lenient bool
-	// Admit judges a manifest before it is read; nil: all are admitted.
+	// Admit judges a manifest before it becomes a target; nil: all are admitted. Entries for
+	// one platform are told apart by their manifests before.
 	Admit func(context.Context, ocispec.Descriptor) error
 
 	read map[digest.Digest]document
@@ -128,13 +129,13 @@ func (r *Resolver) Each(ctx context.Context, top ocispec.Descriptor, visit func(
 	}
 	trees := map[string]candidate{}
 	for _, c := range candidates(leaves) {
-		trees[c.desc.Digest.String()+c.platform.String()] = c
+		trees[leafKey(c.desc.Digest, c.platform)] = c
 	}
 	for _, d := range leaves {
 		var t *Target
 		var err error
 		platform, _ := spec.PlatformOf(d.Platform)
-		if c, ok := trees[d.Digest.String()+platform.String()]; ok {
+		if c, ok := trees[leafKey(d.Digest, platform)]; ok {
 			t, err = r.chosen(ctx, c)
 		}
 		if err := visit(d, t, err); err != nil {
@@ -143,6 +144,9 @@ func (r *Resolver) Each(ctx context.Context, top ocispec.Descriptor, visit func(
 	}
 	return nil
 }
+
+// leafKey tells entries of indexes apart: one manifest may be there for several systems.
+func leafKey(d digest.Digest, p spec.Platform) string { return d.String() + " " + p.IndexString() }
 
 // chosen loads the manifest of an entry, which must be for the platform that
 // the index says.
@@ -243,7 +247,7 @@ func (r *Resolver) leaves(ctx context.Context, top ocispec.Descriptor) ([]ocispe
 				if err := walk(entry, depth+1); err != nil {
 					return err
 				}
-			case first(entry.Digest.String() + " " + platform.IndexString()):
+			case first(leafKey(entry.Digest, platform)):
 				found = append(found, entry)
 			}
 		}

@@ -29,7 +29,7 @@ type Target struct {
 	// Created is when the publisher says that it was made; nil if he does not.
 	Created *time.Time
 	// Holds is what each layer of the manifest holds, in its order: a file, or a tar
-	// whose directory is "." for an image. It is zero, without a path, for the
+	// whose directory is "." for an image. It has no path for the
 	// placeholder of an artifact without files.
 	Holds []spec.ArtifactLayer
 

@@ -115,6 +115,32 @@ func TestEach(t *testing.T) {
 	}
 }
 
+// TestEachSystem: one manifest for two versions of a system is told of twice, as the target
+// of either.
+func TestEachSystem(t *testing.T) {
+	reg := testshelf.New(t)
+	amd := reg.Push("boot", "amd", testshelf.Boot{Version: "1"})
+	var entries []ocispec.Descriptor
+	for _, version := range []string{"41", "42"} {
+		d := testshelf.On("amd64", amd)
+		d.Platform.OSVersion = version
+		entries = append(entries, d)
+	}
+	reg.Index("boot", "all", entries...)
+	r, top := opened(t, reg, "all")
+	var got []string
+	err := r.Each(t.Context(), top, func(d ocispec.Descriptor, target *Target, err error) error {
+		if target == nil {
+			return fmt.Errorf("%s: %w", d.Platform.OSVersion, err)
+		}
+		got = append(got, d.Platform.OSVersion+" "+target.entry.Platform.OSVersion)
+		return nil
+	})
+	if want := []string{"41 41", "42 42"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}
+
 // remembered is a Memory of one image.
 type remembered struct{ image *bootdir.Image }
 
