@@ -91,19 +91,9 @@ func measureAll(ctx context.Context, env *cli.Env, o options) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(o.work, "nbpack-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	s, err := newStand(ctx, env, o, dir)
-	if err != nil {
-		return err
-	}
-	defer s.close()
 	for _, name := range o.scenarios {
 		env.Info("%s", name)
-		table, err := scenarios[name](s, ctx)
+		table, err := measure(ctx, env, o, scenarios[name])
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -114,6 +104,22 @@ func measureAll(ctx context.Context, env *cli.Env, o options) error {
 		}
 	}
 	return nil
+}
+
+// measure runs one scenario on a stand of its own: registries keep what is no longer
+// needed, and the next scenario wants the disk.
+func measure(ctx context.Context, env *cli.Env, o options, scenario func(*stand, context.Context) (string, error)) (string, error) {
+	dir, err := os.MkdirTemp(o.work, "nbpack-bench-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	s, err := newStand(ctx, env, o, dir)
+	if err != nil {
+		return "", err
+	}
+	defer s.close()
+	return scenario(s, ctx)
 }
 
 // absolute makes a path usable from everywhere.
