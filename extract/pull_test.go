@@ -18,16 +18,7 @@ func pullByHand(t *testing.T, dir string, reg *testshelf.Shelf, name string) {
 // pull brings the trees of one reference of a shelf up to date, "REPOSITORY:TAG".
 func pull(t *testing.T, dir string, reg *testshelf.Shelf, name string, o Options) (*Report, error) {
 	t.Helper()
-	insecure := false
-	c, err := transport.NewClient(transport.Options{TLSVerify: &insecure})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	ref, err := transport.ParseReference(reg.Host() + "/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, ref := reg.Client(t, name)
 	o.Dir = dir
 	return Pull(t.Context(), c, []transport.Reference{ref}, o)
 }

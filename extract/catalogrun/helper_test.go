@@ -79,16 +79,7 @@ func damaged(list []extract.TreeStatus) bool {
 // pullByHand brings the trees of one reference of a shelf up to date without a catalogue.
 func pullByHand(t *testing.T, dir string, reg *testshelf.Shelf, name string) {
 	t.Helper()
-	insecure := false
-	c, err := transport.NewClient(transport.Options{TLSVerify: &insecure})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	ref, err := transport.ParseReference(reg.Host() + "/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, ref := reg.Client(t, name)
 	if _, err := extract.Pull(t.Context(), c, []transport.Reference{ref}, extract.Options{Dir: dir}); err != nil {
 		t.Fatal(err)
 	}

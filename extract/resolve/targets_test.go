@@ -14,23 +14,13 @@ import (
 
 	"github.com/nbpack/nbpack/internal/bootdir"
 	"github.com/nbpack/nbpack/internal/testshelf"
-	"github.com/nbpack/nbpack/internal/transport"
 	"github.com/nbpack/nbpack/spec"
 )
 
 // opened gives a resolver of a reference on a shelf, and what the reference names.
 func opened(t *testing.T, reg *testshelf.Shelf, tag string) (*Resolver, ocispec.Descriptor) {
 	t.Helper()
-	insecure := false
-	client, err := transport.NewClient(transport.Options{TLSVerify: &insecure, PreferHTTP: func(string) bool { return true }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	ref, err := transport.ParseReference(reg.Host() + "/boot:" + tag)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, ref := reg.Client(t, "boot:"+tag)
 	src, err := client.Source(t.Context(), ref)
 	if err != nil {
 		t.Fatal(err)

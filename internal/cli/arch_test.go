@@ -37,7 +37,7 @@ func arrows() map[string][]string {
 		"internal/testimage":            nil,
 		"internal/testneed":             nil,
 		"internal/testserver":           {"internal/testneed"},
-		"internal/testshelf":            {"spec", "internal/archive"},
+		"internal/testshelf":            {"spec", "internal/archive", "internal/transport"},
 		"internal/transport":            {"spec", "internal/directio", "internal/durable", "internal/ociindex", "internal/ocilayout", "internal/transport/blobmirror", "internal/transport/byterange", "internal/transport/httpclient"},
 		"internal/transport/blobmirror": nil,
 		"internal/transport/byterange":  nil,

@@ -28,8 +28,9 @@ func ReplaceArchive(ctx context.Context, dst, tmp string, names []string, open O
 	} else if !isNotExist(err) {
 		return fmt.Errorf("look at %q: %w", dst, err)
 	}
-	if err := writeArchive(ctx, tmp, names, open); err != nil {
-		return errors.Join(fmt.Errorf("write archive: %w", err), removeIfThere(tmp))
+	err := durable.Write(tmp, func(w io.Writer) error { return writeArchive(ctx, w, names, open) })
+	if err != nil {
+		return fmt.Errorf("write archive: %w", err)
 	}
 	if err := durable.Rename(tmp, dst); err != nil {
 		return errors.Join(fmt.Errorf("move the archive into place: %w", err), removeIfThere(tmp))
@@ -44,28 +45,18 @@ func removeIfThere(name string) error {
 	return nil
 }
 
-func writeArchive(ctx context.Context, name string, names []string, open Opener) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	buf := bufio.NewWriterSize(&ctxWriter{ctx, f}, 256<<10)
+func writeArchive(ctx context.Context, to io.Writer, names []string, open Opener) error {
+	buf := bufio.NewWriterSize(&ctxWriter{ctx, to}, 256<<10)
 	w := tar.NewWriter(buf)
 	for _, name := range names {
-		if err == nil {
-			err = tarFile(w, name, open)
+		if err := tarFile(w, name, open); err != nil {
+			return err
 		}
 	}
-	if err == nil {
-		err = w.Close()
+	if err := w.Close(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return buf.Flush()
 }
 
 // ctxWriter fails once its context has ended.

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nbpack/nbpack/internal/transport"
 )
 
 // Shelf is a registry in this process that remembers what it was asked, and
@@ -49,6 +51,23 @@ func New(t *testing.T) *Shelf {
 
 // Host gives its address, HOST:PORT.
 func (s *Shelf) Host() string { return s.Listener.Addr().String() }
+
+// Client gives a client of transport for what lies here under a name, "REPOSITORY:TAG", and
+// the reference to that. It is closed with the test.
+func (s *Shelf) Client(t *testing.T, name string) (*transport.Client, transport.Reference) {
+	t.Helper()
+	verify := false
+	c, err := transport.NewClient(transport.Options{TLSVerify: &verify})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	ref, err := transport.ParseReference(s.Host() + "/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, ref
+}
 
 // Breaks sets what goes wrong from now on: f answers a request and gives true, or leaves it to
 // the registry. With nil nothing goes wrong.
