@@ -21,9 +21,8 @@ type Session struct {
 
 // Open takes the lock of o.Dir, which is created when missing, or in a dry run only looks at
 // it. Of o those count that are about the whole directory: Dir, Keep (of trees of which nothing
-// else is recorded), DryRun, AllowGap, Menus,
-// MirrorHealth, Now, Log and Warn. While another run has the lock the error is a
-// *bootdir.LockedError.
+// else is recorded), DryRun, AllowGap, Menus, MirrorHealth, Now, Log and Warn. While another
+// run has the lock the error is a *bootdir.LockedError.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	dir, err := openDir(ctx, o)
 	if err != nil {
